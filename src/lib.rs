@@ -4,13 +4,18 @@
 //!
 //! ```text
 //! bindings   napi classes that hold an inner and delegate; the only place that knows Node
-//! exec       pool, deadlines, cancel, streams, row encoding
-//! migrate    the schema, and how an existing table is adopted
 //! ingest     append and bulk import
-//! plan       logical plan, rules (one file each)
+//! migrate    the schema, and how an existing table is adopted
+//! exec       pool, deadlines, cancel, streams, row encoding
+//! plan       what can be known before the database is asked
 //! sql        AST to SQL; the only place that writes a caller's query as SQL
-//! query      the caller's question, parsed and checked; cursors; fingerprints
+//! query      the caller's question, parsed and checked; cursors
 //! model      events, field paths, values, time; errors: no I/O
 //! ```
+
+pub mod model;
+pub mod plan;
+pub mod query;
+pub mod sql;
 
 pub mod bindings;

@@ -1,0 +1,253 @@
+//! The one error type of the crate: what went wrong, where in the caller's input, and whether
+//! trying again can help.
+//!
+//! Messages never hold event data or credentials: they name paths, limits and settings, and of a
+//! server's answer only what [`database_message`] lets through.
+
+use std::borrow::Cow;
+
+use thiserror::Error;
+
+/// What every fallible function of the crate answers with.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure with its context.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The query, or an option of its run, is malformed.
+    #[error("{}: {problem}", shown(path))]
+    InvalidQuery {
+        /// Where, for example `filter.where.and[1].op`.
+        path: String,
+        /// What is wrong and what would be right.
+        problem: Cow<'static, str>,
+    },
+    /// A field that events do not have.
+    #[error("{}: there is no field {field:?}", shown(path))]
+    UnknownField {
+        /// Where in the query.
+        path: String,
+        /// The name as the caller wrote it.
+        field: String,
+    },
+    /// An event that may not be stored.
+    #[error("{}: {problem}", shown(path))]
+    InvalidEvent {
+        /// Where, for example `events[3].tags.issueId`.
+        path: String,
+        /// What is wrong and what would be right.
+        problem: Cow<'static, str>,
+    },
+    /// An event with this id exists already.
+    #[error("an event with the id {id} exists already")]
+    DuplicateEvent {
+        /// Where in the call.
+        path: Option<String>,
+        /// The id.
+        id: String,
+    },
+    /// A part of the API that this version does not offer.
+    #[error("{}: {what}", shown(path))]
+    Unsupported {
+        /// Where in the query, or empty.
+        path: String,
+        /// What is not offered.
+        what: Cow<'static, str>,
+    },
+    /// The table of the client's options is not there, or is not an event table.
+    #[error("{0}")]
+    UnknownTable(String),
+    /// No query of this id was ever seen.
+    #[error("there is no query with the id {0:?}")]
+    UnknownQuery(String),
+    /// The run took longer than it may.
+    #[error("the query took longer than its {0} ms")]
+    Timeout(u64),
+    /// The run was cancelled by its caller.
+    #[error("the query was cancelled")]
+    Cancelled,
+    /// The client was closed.
+    #[error("the client is closed")]
+    Closed,
+    /// A buffered result outgrew its limit.
+    #[error(
+        "the result has more than {limit} {unit}: stream it, or narrow the query (limits.{option})"
+    )]
+    ResultTooLarge {
+        /// The limit in force.
+        limit: u64,
+        /// `rows` or `bytes`.
+        unit: &'static str,
+        /// The option that sets the limit.
+        option: &'static str,
+    },
+    /// As many queries wait as may.
+    #[error(
+        "{running} queries are running and {waiting} are waiting, the most that limits.maxConcurrentQueries and limits.maxQueuedQueries allow"
+    )]
+    TooManyQueries {
+        /// Running now.
+        running: usize,
+        /// Waiting now.
+        waiting: usize,
+    },
+    /// No connection became free in time.
+    #[error("no connection became free within {0} ms (pool.acquireTimeout)")]
+    PoolTimeout(u64),
+    /// A number that a JavaScript number cannot hold exactly.
+    #[error(
+        "column {column:?} holds an integer beyond 2^53 that a number would round: connect with bigint: 'string' or 'bigint'"
+    )]
+    PrecisionLoss {
+        /// The column of the result.
+        column: String,
+    },
+    /// The server could not be reached, refused the login, or went away.
+    #[error("{message}")]
+    Connection {
+        /// What happened, without the url.
+        message: String,
+        /// SQLSTATE, where the server said why.
+        sql_state: Option<String>,
+    },
+    /// The server refused the statement.
+    #[error("{message}")]
+    Database {
+        /// The five characters of SQLSTATE.
+        sql_state: String,
+        /// The server's primary message, without data.
+        message: String,
+    },
+    /// The schema could not be brought up to date.
+    #[error("{0}")]
+    Migration(String),
+    /// A defect of this package.
+    #[error("internal error: {0}")]
+    Internal(Cow<'static, str>),
+}
+
+fn shown(path: &str) -> &str {
+    if path.is_empty() { "query" } else { path }
+}
+
+impl Error {
+    /// A malformed query.
+    pub fn invalid(path: impl ToString, problem: impl Into<Cow<'static, str>>) -> Self {
+        Self::InvalidQuery {
+            path: path.to_string(),
+            problem: problem.into(),
+        }
+    }
+
+    /// A malformed event.
+    pub fn invalid_event(path: impl ToString, problem: impl Into<Cow<'static, str>>) -> Self {
+        Self::InvalidEvent {
+            path: path.to_string(),
+            problem: problem.into(),
+        }
+    }
+
+    /// The stable code that callers branch on.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidQuery { .. } => "INVALID_QUERY",
+            Self::UnknownField { .. } => "UNKNOWN_FIELD",
+            Self::InvalidEvent { .. } => "INVALID_EVENT",
+            Self::DuplicateEvent { .. } => "DUPLICATE_EVENT",
+            Self::Unsupported { .. } => "UNSUPPORTED",
+            Self::UnknownTable(_) => "UNKNOWN_TABLE",
+            Self::UnknownQuery(_) => "UNKNOWN_QUERY",
+            Self::Timeout(_) => "QUERY_TIMEOUT",
+            Self::Cancelled => "QUERY_CANCELLED",
+            Self::Closed => "CLOSED",
+            Self::ResultTooLarge { .. } => "RESULT_TOO_LARGE",
+            Self::TooManyQueries { .. } => "TOO_MANY_QUERIES",
+            Self::PoolTimeout(_) => "POOL_TIMEOUT",
+            Self::PrecisionLoss { .. } => "PRECISION_LOSS",
+            Self::Connection { .. } => "CONNECTION_FAILED",
+            Self::Database { .. } | Self::Internal(_) => "DATABASE_ERROR",
+            Self::Migration(_) => "MIGRATION_FAILED",
+        }
+    }
+
+    /// The offending input, where there is one.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::InvalidQuery { path, .. }
+            | Self::UnknownField { path, .. }
+            | Self::InvalidEvent { path, .. }
+            | Self::Unsupported { path, .. } => (!path.is_empty()).then_some(path),
+            Self::DuplicateEvent { path, .. } => path.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// SQLSTATE, where the server answered.
+    pub fn sql_state(&self) -> Option<&str> {
+        match self {
+            Self::Database { sql_state, .. } => Some(sql_state),
+            Self::Connection { sql_state, .. } => sql_state.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whether the same call can succeed later without a change by the caller.
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::TooManyQueries { .. } | Self::PoolTimeout(_) | Self::Connection { .. } => true,
+            // Serialization failure, deadlock, lock not available, shutdown, too many connections.
+            Self::Database { sql_state, .. } => {
+                matches!(
+                    sql_state.as_str(),
+                    "40001" | "40P01" | "55P03" | "57P01" | "57P02" | "57P03" | "53300"
+                )
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What of a server's message may be shown: in the classes of data exceptions (22) and integrity
+/// violations (23) the message quotes stored values, which are cut out.
+pub fn database_message(sql_state: &str, message: &str) -> String {
+    if !(sql_state.starts_with("22") || sql_state.starts_with("23")) {
+        return message.to_owned();
+    }
+    let mut shown = String::with_capacity(message.len());
+    for (i, part) in message.split('"').enumerate() {
+        if i % 2 == 0 {
+            shown.push_str(part);
+        } else {
+            shown.push_str("\"…\"");
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_is_cut_out_of_messages() {
+        assert_eq!(
+            database_message("22P02", "invalid input syntax for type integer: \"s3cret\""),
+            "invalid input syntax for type integer: \"…\""
+        );
+        assert_eq!(
+            database_message("42703", "column \"x\" does not exist"),
+            "column \"x\" does not exist"
+        );
+    }
+
+    #[test]
+    fn the_path_is_part_of_the_message() {
+        let e = Error::invalid("filter.limit", "must be a whole number");
+        assert_eq!(e.to_string(), "filter.limit: must be a whole number");
+        assert_eq!(
+            (e.code(), e.path()),
+            ("INVALID_QUERY", Some("filter.limit"))
+        );
+    }
+}

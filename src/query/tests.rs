@@ -1,0 +1,1 @@
+//! The parser of queries, by what it takes and what it refuses.

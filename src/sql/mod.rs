@@ -1,0 +1,18 @@
+//! A checked query as SQL. The only place where a caller's query becomes SQL text.
+//!
+//! Values are binds. Names of columns come from the client's options and are quoted by
+//! [`quote_ident`](crate::model::table::quote_ident). Keys of JSON paths are written as literals
+//! where they are plain words, so that an index on the same expression serves even a generic
+//! plan, and bound where they are not.
+
+mod condition;
+mod field;
+mod keyset;
+mod select;
+mod writer;
+
+pub use select::{KeySource, Purpose, Statement, Target, compile};
+pub use writer::Bind;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Golden tests: each construct and the SQL it becomes.

@@ -1,0 +1,158 @@
+//! SQL text under construction, with its binds.
+
+use std::fmt::Write;
+
+use serde_json::{Value as Wire, json};
+use uuid::Uuid;
+
+use crate::model::{
+    table::{TableNames, quote_ident},
+    time::Timestamp,
+    value::Value,
+};
+
+/// A bound value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Bind {
+    /// `text`
+    Text(String),
+    /// `text[]`
+    Texts(Vec<String>),
+    /// `uuid`
+    Uuid(Uuid),
+    /// `uuid[]`
+    Uuids(Vec<Uuid>),
+    /// `timestamptz`
+    Time(Timestamp),
+    /// `timestamptz[]`
+    Times(Vec<Timestamp>),
+    /// `jsonb`, as text
+    Json(String),
+    /// `jsonb[]`
+    Jsons(Vec<String>),
+    /// `int8`
+    Integer(i64),
+    /// `float8`
+    Float(f64),
+    /// `numeric`, as digits
+    Numeric(String),
+    /// `bool`
+    Boolean(bool),
+    /// A NULL of no particular type.
+    Null,
+}
+
+impl Bind {
+    /// As JSON, for people: `toSQL()` and plans show it.
+    pub fn to_json(&self) -> Wire {
+        let parsed = |text: &String| {
+            serde_json::from_str(text).unwrap_or_else(|_| Wire::String(text.clone()))
+        };
+        match self {
+            Self::Text(text) | Self::Numeric(text) => json!(text),
+            Self::Texts(texts) => json!(texts),
+            Self::Uuid(id) => json!(id.to_string()),
+            Self::Uuids(ids) => ids.iter().map(|id| json!(id.to_string())).collect(),
+            Self::Time(at) => json!(at.to_string()),
+            Self::Times(times) => times.iter().map(|at| json!(at.to_string())).collect(),
+            Self::Json(text) => parsed(text),
+            Self::Jsons(texts) => texts.iter().map(parsed).collect(),
+            Self::Integer(n) => json!(n),
+            Self::Float(n) => json!(n),
+            Self::Boolean(b) => json!(b),
+            Self::Null => Wire::Null,
+        }
+    }
+}
+
+impl From<&Value> for Bind {
+    fn from(value: &Value) -> Self {
+        match value {
+            Value::Text(text) => Self::Text(text.clone()),
+            Value::Uuid(id) => Self::Uuid(*id),
+            Value::Time(at) => Self::Time(*at),
+            Value::Json(json) => Self::Json(json.text.clone()),
+        }
+    }
+}
+
+/// The alias of the event table in every statement.
+const EVENTS: &str = "e";
+
+/// SQL text and its binds, in step.
+pub struct Writer<'a> {
+    /// The event table's names.
+    pub table: &'a TableNames,
+    text: String,
+    binds: Vec<Bind>,
+}
+
+impl<'a> Writer<'a> {
+    /// An empty statement over a table.
+    pub fn new(table: &'a TableNames) -> Self {
+        Self {
+            table,
+            text: String::with_capacity(512),
+            binds: Vec::new(),
+        }
+    }
+
+    /// Appends SQL text of this package's own.
+    pub fn sql(&mut self, text: &str) -> &mut Self {
+        self.text.push_str(text);
+        self
+    }
+
+    /// Appends a placeholder and keeps its value.
+    pub fn bind(&mut self, value: Bind) -> &mut Self {
+        self.binds.push(value);
+        self.text.push('$');
+        // Writing to a String cannot fail.
+        let _ = write!(self.text, "{}", self.binds.len());
+        self
+    }
+
+    /// Appends a quoted identifier.
+    pub fn ident(&mut self, name: &str) -> &mut Self {
+        self.text.push_str(&quote_ident(name));
+        self
+    }
+
+    /// Appends a whole number that this package computed.
+    pub fn number(&mut self, n: u32) -> &mut Self {
+        let _ = write!(self.text, "{n}");
+        self
+    }
+
+    /// Appends a column of the event table.
+    pub fn column(&mut self, name: &str) -> &mut Self {
+        self.sql(EVENTS).sql(".").ident(name)
+    }
+
+    /// Appends the event table and its alias.
+    pub fn from_events(&mut self) -> &mut Self {
+        let table = self.table.quoted();
+        self.sql("FROM ").sql(&table).sql(" AS ").sql(EVENTS)
+    }
+
+    /// Appends each item, with `separator` between them.
+    pub fn join<T>(
+        &mut self,
+        items: impl IntoIterator<Item = T>,
+        separator: &str,
+        mut write: impl FnMut(&mut Self, T),
+    ) -> &mut Self {
+        for (i, item) in items.into_iter().enumerate() {
+            if i > 0 {
+                self.text.push_str(separator);
+            }
+            write(self, item);
+        }
+        self
+    }
+
+    /// The text and the binds.
+    pub fn finish(self) -> (String, Vec<Bind>) {
+        (self.text, self.binds)
+    }
+}
