@@ -1,0 +1,186 @@
+'use strict'
+
+/**
+ * Where a database lives.
+ *
+ * Without a directory from the caller, a database that is kept lives with the user's other application
+ * data, under a name made of the project's folder. That is not inside the project, where a watcher, a
+ * linter or a container build would walk through the server's files, and not in node_modules, which
+ * `npm ci` deletes. A temporary database, and any database where the home folder is missing, not ours
+ * or closed to the server's user (root's home usually is), lives under the system's temporary folder.
+ */
+
+const crypto = require('node:crypto')
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+const { EventsError } = require('../errors.js')
+const { isRoot, serverUser, closedFolder } = require('./user.js')
+
+/** Lies in a directory that was made for a temporary database, and goes with it. */
+const CREATED = 'created'
+
+const unusable = (message, cause) =>
+  new EventsError('CONNECTION_FAILED', message, { path: 'embedded.directory', cause })
+
+/** The nearest folder upwards with a package.json: runs from its subfolders share one database. */
+function projectRoot() {
+  const start = process.cwd()
+  for (let folder = start; ; folder = path.dirname(folder)) {
+    if (fs.existsSync(path.join(folder, 'package.json'))) return folder
+    if (folder === path.dirname(folder)) return start
+  }
+}
+
+function projectName() {
+  const root = fs.realpathSync(projectRoot())
+  const hash = crypto.createHash('sha256').update(root).digest('hex').slice(0, 12)
+  return `${path.basename(root).replace(/[^\w.-]/g, '_') || 'root'}-${hash}`
+}
+
+/** The user's application data folder; undefined where there is no home. */
+function dataHome() {
+  let home
+  try {
+    home = os.homedir()
+  } catch {
+    return undefined
+  }
+  if (!path.isAbsolute(home)) return undefined
+  if (process.platform === 'win32') return process.env.LOCALAPPDATA || path.join(home, 'AppData', 'Local')
+  if (process.platform === 'darwin') return path.join(home, 'Library', 'Application Support')
+  const xdg = process.env.XDG_DATA_HOME
+  return xdg && path.isAbsolute(xdg) ? xdg : path.join(home, '.local', 'share')
+}
+
+/** Makes the folder and its missing parents; answers the first one made. The server's user may pass through. */
+function make(folder) {
+  const first = fs.mkdirSync(folder, { recursive: true, mode: 0o700 })
+  if (first !== undefined && isRoot()) {
+    for (let made = folder; made.length >= first.length; made = path.dirname(made)) fs.chmodSync(made, 0o711)
+  }
+  return first
+}
+
+/** A home that belongs to someone else (sudo keeps HOME, containers have HOME=/) is not ours to fill. */
+function isOurs(folder) {
+  if (process.platform === 'win32') return true
+  const stat = fs.statSync(folder, { throwIfNoEntry: false })
+  if (stat) return stat.uid === process.getuid()
+  return folder !== path.dirname(folder) && isOurs(path.dirname(folder))
+}
+
+function homeDirectory(name) {
+  const base = dataHome()
+  if (base === undefined || !isOurs(base)) return undefined
+  const directory = path.join(withoutLinks(base), 'tamma-events', name)
+  if (closedFolder(directory, serverUser(directory)) !== undefined) return undefined
+  try {
+    make(path.dirname(directory))
+    fs.accessSync(path.dirname(directory), fs.constants.W_OK)
+    return directory
+  } catch {
+    return undefined // read-only, or full: the temporary folder may still do
+  }
+}
+
+/** Everyone may make folders in the temporary folder: one that is not ours could be a trap. */
+function temporaryDirectory(name) {
+  const uid = process.platform === 'win32' ? '' : `-${process.getuid()}`
+  const base = path.join(fs.realpathSync(os.tmpdir()), `tamma-events${uid}`)
+  make(base)
+  const stat = fs.lstatSync(base)
+  const safe = stat.isDirectory() && (uid === '' || (stat.uid === process.getuid() && (stat.mode & 0o022) === 0))
+  if (safe) return path.join(base, name)
+  throw unusable(`${base} is another user's, or open to one: pass a directory for the embedded database`)
+}
+
+/** The path without symbolic links, also where its last folders are still missing. */
+function withoutLinks(folder) {
+  if (fs.existsSync(folder) || folder === path.dirname(folder)) return fs.realpathSync(folder)
+  return path.join(withoutLinks(path.dirname(folder)), path.basename(folder))
+}
+
+function choose(wanted, persistent) {
+  if (wanted !== undefined) return withoutLinks(path.resolve(wanted))
+  const name = projectName()
+  if (persistent === false) return temporaryDirectory(`${name}-temporary`)
+  return homeDirectory(name) ?? temporaryDirectory(name)
+}
+
+function open(wanted, persistent) {
+  const directory = choose(wanted, persistent)
+  const user = serverUser(directory)
+  const closed = closedFolder(directory, user)
+  if (closed !== undefined) {
+    throw unusable(
+      `PostgreSQL runs as uid ${user.uid} here, because it refuses to run as root, and that user may not enter ${closed}: choose another directory than ${directory}`
+    )
+  }
+  if (fs.existsSync(path.join(directory, 'PG_VERSION'))) {
+    throw unusable(
+      `${directory} is itself a data directory of PostgreSQL: pass a directory of its own, in which the data is kept beside locks and log`
+    )
+  }
+  const created = make(directory) !== undefined
+  fs.accessSync(directory, fs.constants.W_OK)
+  if (created && persistent === false) fs.writeFileSync(path.join(directory, CREATED), '')
+  return directory
+}
+
+/**
+ * The directory of the database: absolute, without symbolic links, and made where it was missing.
+ * @param {string | undefined} wanted
+ * @param {boolean | undefined} persistent
+ * @returns {string}
+ */
+function openDirectory(wanted, persistent) {
+  try {
+    return open(wanted, persistent)
+  } catch (cause) {
+    if (cause instanceof EventsError) throw cause
+    throw unusable(`the directory for the embedded database cannot be used: ${cause.message}`, cause)
+  }
+}
+
+/**
+ * Removes what a start that was killed half-way left.
+ * @param {string} directory its start lock is held
+ */
+function sweep(directory) {
+  for (const name of fs.readdirSync(directory).filter(name => name.startsWith('new-'))) {
+    // Its initdb may still be writing for a moment; the next start sweeps again.
+    try {
+      fs.rmSync(path.join(directory, name), { recursive: true, force: true })
+    } catch {}
+  }
+}
+
+/**
+ * Removes the database, and nothing that someone else put beside it.
+ * @param {string} directory its use lock is held, exclusively or by someone who is starting
+ */
+function removeDatabase(directory) {
+  const ours = name => ['data', 'server.log', 'machine'].includes(name) || /^(new|binaries)-/.test(name)
+  for (const name of fs.readdirSync(directory).filter(ours)) {
+    fs.rmSync(path.join(directory, name), { recursive: true, force: true, maxRetries: 3 })
+  }
+}
+
+/**
+ * Removes the locks too, and the directory where it was made for the database.
+ * @param {string} directory both of its locks are held exclusively
+ */
+function removeDirectory(directory) {
+  const created = fs.existsSync(path.join(directory, CREATED))
+  // start.lock last: from then on the directory may be another's.
+  for (const name of [CREATED, 'use.lock', 'start.lock']) fs.rmSync(path.join(directory, name), { force: true })
+  if (!created) return
+  try {
+    fs.rmdirSync(directory)
+  } catch (error) {
+    if (!['ENOTEMPTY', 'EEXIST', 'ENOENT'].includes(error.code)) throw error
+  }
+}
+
+module.exports = { openDirectory, sweep, removeDatabase, removeDirectory }
