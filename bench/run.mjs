@@ -2,7 +2,8 @@
 // npm run bench -- [--only NAME] [--json] ...: ours and the peers side by side on the same data.
 // A bench is a file in this folder; see README.md for what it exports.
 
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { readdir, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import os from 'node:os'
 import path from 'node:path'
@@ -11,7 +12,7 @@ import { parseArgs } from 'node:util'
 import { Databases } from './lib/database.mjs'
 import { toJson, toText } from './lib/report.mjs'
 import { eventFiles, events, UsageError } from './lib/source.mjs'
-import { runWorker } from './lib/worker.mjs'
+import { runWorker, stopWorkers } from './lib/worker.mjs'
 
 const FOLDER = path.dirname(fileURLToPath(import.meta.url))
 const USAGE = `Usage: npm run bench -- [options]
@@ -71,12 +72,14 @@ async function benches(only) {
 }
 
 /** The server of a run, and how to let it go. */
-async function server(needed, url) {
+async function server(needed, { url = process.env.DATABASE_URL, quick }) {
   if (url || !needed) return { url, stop: async () => {} }
   const { startEmbedded } = createRequire(import.meta.url)('../lib/embedded')
-  const directory = await mkdtemp(path.join(os.tmpdir(), 'tamma-bench-'))
+  // Not made here: it is for the server's user to own.
+  const directory = path.join(os.tmpdir(), `tamma-bench-${randomUUID()}`)
   try {
-    const embedded = await startEmbedded({ directory })
+    // A temporary one does not wait for the disk: fine to see that it runs, wrong for figures of writes.
+    const embedded = await startEmbedded({ directory, persistent: !quick })
     return {
       url: embedded.url,
       stop: async () => {
@@ -102,16 +105,23 @@ async function main(options) {
 
   const log = options.json ? () => {} : text => console.log(text)
   const needsServer = selected.some(bench => bench.module.server !== false)
-  const { url, stop } = await server(needsServer, options.url ?? process.env.DATABASE_URL)
+  const { url, stop } = await server(needsServer, options)
   const databases = new Databases(url, `tamma_bench_${process.pid}_${Date.now().toString(36)}`)
-  const release = once(async () => {
+  const release = memoize(async () => {
     try {
+      await stopWorkers()
       if (needsServer) await databases.dropAll()
     } finally {
       await stop()
     }
   })
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => release().finally(() => process.exit(130)))
+  let leaving = false
+  const leave = code => {
+    leaving = true
+    release().finally(() => process.exit(code))
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => leave(130))
+  process.stdout.once('error', () => leave(1)) // as with `| head`
 
   let failed = 0
   try {
@@ -130,6 +140,7 @@ async function main(options) {
           console.log(options.json ? toJson(full) : toText(full))
         })
       } catch (error) {
+        if (leaving) break
         failed += 1
         console.error(`${bench.name} failed: ${error.message}`)
       }
@@ -140,7 +151,7 @@ async function main(options) {
   return failed ? 1 : 0
 }
 
-function once(work) {
+function memoize(work) {
   let result
   return () => {
     result ??= work()
@@ -153,7 +164,8 @@ try {
   if (options.help) process.stdout.write(USAGE)
   else process.exitCode = await main(options)
 } catch (error) {
-  if (!(error instanceof UsageError)) throw error
-  process.stderr.write(`${error.message}\n\n${USAGE}`)
-  process.exitCode = 2
+  const usage = error instanceof UsageError
+  // An error with a code tells of the server or the file system, not of this program.
+  process.stderr.write(usage ? `${error.message}\n\n${USAGE}` : `${error.code ? error.message : error.stack}\n`)
+  process.exitCode = usage ? 2 : 1
 }

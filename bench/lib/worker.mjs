@@ -2,11 +2,13 @@
 // Started by `run.mjs` with an IPC channel; what it measures goes to the parent as messages.
 
 import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Databases } from './database.mjs'
 
 const WORKER = fileURLToPath(import.meta.url)
+const running = new Set()
 
 /**
  * Runs a bench in a process of its own.
@@ -20,6 +22,7 @@ export function runWorker(task, onMessage) {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       serialization: 'advanced'
     })
+    running.add(child)
     let failure
     child.on('error', reject)
     child.on('message', message => {
@@ -27,11 +30,23 @@ export function runWorker(task, onMessage) {
       else onMessage(message)
     })
     child.on('exit', (code, signal) => {
+      running.delete(child)
       if (code === 0 && !failure) resolve()
       else reject(new Error(failure ?? `${path.basename(task.file)} ended with ${signal ?? `code ${code}`}`))
     })
     child.send(task)
   })
+}
+
+/** Ends what is running, so that its databases can go. */
+export function stopWorkers() {
+  return Promise.all(
+    [...running].map(child => {
+      const gone = once(child, 'exit')
+      child.kill('SIGKILL')
+      return gone
+    })
+  )
 }
 
 /**
@@ -63,6 +78,9 @@ function contextOf(task) {
 }
 
 async function main(task) {
+  // Without the parent nobody reads the figures, and the databases are about to be dropped.
+  const orphaned = () => process.exit(1)
+  process.once('disconnect', orphaned)
   try {
     const bench = await import(task.file)
     const context = contextOf(task)
@@ -72,6 +90,7 @@ async function main(task) {
     process.send({ failure: error.stack ?? String(error) })
     process.exitCode = 1
   }
+  process.off('disconnect', orphaned)
   process.disconnect()
 }
 
