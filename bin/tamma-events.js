@@ -1,0 +1,3 @@
+#!/usr/bin/env node
+
+require('../lib/cli/main.js').main(process.argv.slice(2))

@@ -1,0 +1,79 @@
+'use strict'
+
+const { oneOf, UsageError, wholeNumber } = require('../arguments.js')
+const { CONNECTION_OPTIONS, withClient } = require('../connection.js')
+const { QUERY_OPTIONS, eventQuery } = require('../event-query.js')
+const { writeJson, writeNdjson } = require('../json.js')
+const { writeTable } = require('../table.js')
+const { duration, plural } = require('../text.js')
+
+const WRITERS = { table: writeTable, json: writeJson, ndjson: writeNdjson }
+
+/** @type {import('../commands.js').Command} */
+module.exports = {
+  summary: 'Asks for events',
+  usage: ['[--type TYPE] [--tag KEY=VALUE] [--since TIME] [--where CONDITION] [options]', '--json QUERY [options]'],
+  options: {
+    ...QUERY_OPTIONS,
+    format: { type: 'string', short: 'f', value: 'FORMAT', description: 'table (default), json or ndjson' },
+    explain: { type: 'boolean', description: 'show the plan instead of running the query' },
+    timeout: { type: 'string', value: 'MS', description: 'give up, and stop the query on the server, after so long' },
+    ...CONNECTION_OPTIONS
+  },
+  notes: [
+    'CONDITION is FIELD OPERATOR VALUE: = != < <= > >= ~ (regex) ^= (starts with) @> (contains), or the',
+    "contract's words: eq ne lt lte gt gte in notIn between like ilike startsWith regex exists contains.",
+    'VALUE is JSON, or text where it is no JSON. Comparison is by JSON type: 5 and "5" differ.',
+    '',
+    'Rows are written as they arrive. With --limit, a cursor for --after is shown where more is left.'
+  ].join('\n'),
+  examples: [
+    ["--type 'PR.*' --since '30 days' --order timestamp:desc --limit 20", 'merges of the last month'],
+    ["--where 'data.insertions > 500' --select timestamp,tags.area,data.insertions", 'the large commits'],
+    ["--tag repo=acme/shop --where 'data.languages.rust exists' --format ndjson", 'one repository, as NDJSON'],
+    ["--type CODE.COMMITTED.SUCCESS --where 'data.files > 10' --explain", 'the plan of a query']
+  ],
+
+  async run({ values, io, signal }) {
+    const format = oneOf(values, 'format', Object.keys(WRITERS), 'query')
+    const timeout = wholeNumber(values, 'timeout', 'query')
+    if (values.explain && format === 'ndjson') throw new UsageError('--explain is written as table or json', 'query')
+    const query = eventQuery(values)
+    await withClient(values, { signal, command: 'query' }, async client => {
+      if (values.explain) return explain(client, query, format, io, signal)
+      const answer = new Answer(client, query, { signal, timeout })
+      const rows = await WRITERS[format](answer.batches(), io)
+      if (format === 'table') summarize(rows, answer, io)
+    })
+  }
+}
+
+/** A limited query is run at once, as its answer has a cursor; any other one is streamed. */
+class Answer {
+  #client
+  #query
+  #options
+  #started = performance.now()
+  nextCursor
+
+  constructor(client, query, options) {
+    this.#client = client
+    this.#query = query
+    this.#options = options
+  }
+
+  get elapsed() {
+    return performance.now() - this.#started
+  }
+
+  async *batches() {
+    const { optimizer } = this.#client
+    if (this.#query?.limit === undefined) {
+      yield* optimizer.executeQueryBatches(this.#query, this.#options)
+      return
+    }
+    const { rows, nextCursor } = await optimizer.executeQuery(this.#query, this.#options)
+    this.nextCursor = nextCursor
+    yield rows
+  }
+}
