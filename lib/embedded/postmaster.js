@@ -11,9 +11,9 @@
 const { spawnSync } = require('node:child_process')
 const crypto = require('node:crypto')
 const fs = require('node:fs')
-const net = require('node:net')
 const path = require('node:path')
 const { findPackage, program } = require('./binaries.js')
+const { answers, freePort } = require('./port.js')
 const { startDetached } = require('./programs.js')
 const { sleep, until } = require('./wait.js')
 
@@ -79,9 +79,10 @@ function findPostmaster(data) {
  * @returns {Promise<{ pid: number, port: number } | undefined>} undefined where there is none, or it ended
  */
 async function readyPostmaster(data) {
-  const { server } = await until(() => {
+  const { server } = await until(async () => {
     const server = findPostmaster(data)
-    return (server === undefined || server.state === 'ready') && { server }
+    const settled = server === undefined || (server.state === 'ready' && (await answers(server.port)))
+    return settled && { server }
   }, `the server in ${data} to be ready`)
   return server
 }
@@ -97,17 +98,6 @@ function disownPidFile(data) {
   fs.writeFileSync(changed, found.pid > 0 ? text.replace(/^\d+/, DEAD) : `${DEAD}\n`, { flag: 'wx', mode: 0o600 })
   if (!WINDOWS && process.getuid() === 0) fs.chownSync(changed, uid, gid)
   fs.renameSync(changed, file)
-}
-
-/** @returns {Promise<number>} a port of 127.0.0.1 that is free now */
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = net.createServer().on('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address()
-      server.close(() => resolve(port))
-    })
-  })
 }
 
 /** On Windows pg_ctl gives up administrator rights, with which the server refuses to run. */

@@ -12,7 +12,7 @@ const sleep = milliseconds => new Promise(resolve => setTimeout(resolve, millise
 /**
  * Polls until `check` answers something truthy, and answers that.
  * @template T
- * @param {() => T | false | null | undefined} check
+ * @param {() => T | false | undefined | Promise<T | false | undefined>} check
  * @param {string} what completes 'timed out waiting for …'
  * @param {number} [patience] in milliseconds
  * @returns {Promise<T>}
@@ -20,7 +20,7 @@ const sleep = milliseconds => new Promise(resolve => setTimeout(resolve, millise
 async function until(check, what, patience = PATIENCE) {
   const end = performance.now() + patience
   for (;;) {
-    const answer = check()
+    const answer = await check()
     if (answer) return answer
     if (performance.now() > end) {
       throw new EventsError('CONNECTION_FAILED', `timed out after ${patience / 1000} s waiting for ${what}`, {
