@@ -1,7 +1,10 @@
 // All tests: `npm test`. With arguments, only Vitest with those arguments: `npm test -- stream`.
 //
-// Needs Node and Rust. The database is the embedded PostgreSQL; where another PostgreSQL is on the
-// PATH, the tests that ask the database run against that one too.
+//   --built    takes the addon as it lies in native/, and leaves the Rust tests out
+//
+// Needs Node and Rust. The database is the one of TAMMA_TEST_DATABASE_URL, else the embedded
+// PostgreSQL; then, where another PostgreSQL is on the PATH, the tests that ask the database run
+// against that one too.
 import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -10,7 +13,9 @@ import { join } from 'node:path'
 import { root, Steps, tool } from './steps.mjs'
 import { startSystemPostgres, systemPostgresVersion } from './system-postgres.mjs'
 
-const wanted = process.argv.slice(2)
+const wanted = process.argv.slice(2).filter(argument => argument !== '--built')
+const built = process.argv.includes('--built')
+const given = process.env.TAMMA_TEST_DATABASE_URL
 const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ['npm']
 const steps = new Steps('test')
 const reports = mkdtempSync(join(tmpdir(), 'tamma-tests-'))
@@ -54,13 +59,17 @@ async function rust(url) {
   await steps.run(`cargo ${command[0]}`, ['cargo', ...command], { TAMMA_TEST_DATABASE_URL: url })
 }
 
+async function against(url) {
+  if (wanted.length === 0 && !built) await rust(url)
+  await vitest('vitest', url, wanted)
+}
+
 async function everything() {
-  await withServer('the embedded PostgreSQL', startEmbedded, async url => {
-    if (wanted.length === 0) await rust(url)
-    await vitest('vitest', url, wanted)
-  })
+  if (given) await against(given)
+  else await withServer('the embedded PostgreSQL', startEmbedded, against)
   if (wanted.length > 0) return
   await steps.run('type tests', [process.execPath, 'scripts/check-types.mjs'])
+  if (given) return
 
   const version = await systemPostgresVersion()
   if (version === undefined) {
@@ -76,7 +85,8 @@ if (process.env.TAMMA_SHARED_DATA === undefined) {
 }
 try {
   const installed = existsSync(`${root}node_modules/vitest`) || (await steps.run('npm ci', [...npm, 'ci']))
-  if (installed && (await steps.run('build the addon', [...npm, 'run', 'build:dev']))) await everything()
+  const ready = installed && (built || (await steps.run('build the addon', [...npm, 'run', 'build:dev'])))
+  if (ready) await everything()
 } finally {
   rmSync(reports, { recursive: true, force: true })
   steps.close()
