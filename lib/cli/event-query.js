@@ -9,17 +9,36 @@ const LONG_UNITS = { millisecond: 'ms', second: 's', minute: 'm', min: 'm', hour
 
 /** Flags that together say a query; `--json` says it alone. */
 const QUERY_OPTIONS = Object.freeze({
-  type: { type: 'string', multiple: true, value: 'TYPE', description: "event type, or 'CODE.*' for all below; any of them" },
+  type: {
+    type: 'string',
+    multiple: true,
+    value: 'TYPE',
+    description: "event type, or 'CODE.*' for all below; any of them"
+  },
   tag: { type: 'string', multiple: true, value: 'KEY=VALUE', description: 'tag; of one key any, of several keys all' },
   since: { type: 'string', value: 'TIME', description: "from this time on: 2024-05-01, an ISO time, or '7 days' ago" },
   until: { type: 'string', value: 'TIME', description: 'before this time' },
-  where: { type: 'string', multiple: true, value: 'CONDITION', description: "'data.n > 5', or a condition as JSON; all of them" },
-  select: { type: 'string', multiple: true, value: 'FIELDS', description: 'fields, with commas between: timestamp,tags.repo,data.n' },
+  where: {
+    type: 'string',
+    multiple: true,
+    value: 'CONDITION',
+    description: "'data.n > 5', or a condition as JSON; all of them"
+  },
+  select: {
+    type: 'string',
+    multiple: true,
+    value: 'FIELDS',
+    description: 'fields, with commas between: timestamp,tags.repo,data.n'
+  },
   order: { type: 'string', multiple: true, value: 'FIELD[:desc]', description: 'order by this field' },
   limit: { type: 'string', value: 'N', description: 'at most so many rows' },
   offset: { type: 'string', value: 'N', description: 'leave out so many first' },
   after: { type: 'string', value: 'CURSOR', description: 'go on where an earlier answer was cut' },
-  json: { type: 'string', value: 'QUERY', description: 'a whole EventQuery as JSON; @FILE reads it from a file, - from stdin' }
+  json: {
+    type: 'string',
+    value: 'QUERY',
+    description: 'a whole EventQuery as JSON; @FILE reads it from a file, - from stdin'
+  }
 })
 
 /**
@@ -73,7 +92,9 @@ function textOf(json) {
 
 /** Commas part items, but not inside brackets, where a path may have them: data["a,b"]. */
 function list(values) {
-  const items = values.flatMap(value => value.match(/(?:\[(?:"(?:[^"\\]|\\.)*"|[^\]])*\]|[^,[])+/g) ?? []).map(item => item.trim())
+  const items = values
+    .flatMap(value => value.match(/(?:\[(?:"(?:[^"\\]|\\.)*"|[^\]])*\]|[^,[])+/g) ?? [])
+    .map(item => item.trim())
   const some = items.filter(item => item !== '')
   if (some.length === 0) throw new UsageError('a list has nothing in it', 'query')
   return some

@@ -1,3 +1,5 @@
+'use strict'
+
 /** Programs that commit on a schedule or an event. */
 const BOTS = [
   ['dependabot', /dependabot/i],

@@ -1,3 +1,5 @@
+'use strict'
+
 const { actorOf } = require('./actors.js')
 const { KINDS, eventId } = require('./ids.js')
 const { bumpOf, changeOf, closedIssues, coAuthorsOf, mergeOf, pickedFrom, revertOf } = require('./message.js')
@@ -71,7 +73,7 @@ function eventsOf(commit, place, tags, { repository, people, subjects }) {
   }
   if (merge?.kind === 'sync') add(KINDS.MERGE, 'BRANCH.SYNCED.SUCCESS', { data: { parents: commit.parents.length } })
   else if (merge) addMerge(add, commit, merge, repository)
-  for (const tag of tags) addTag(add, commit, tag, about)
+  for (const tag of tags) addTag(add, commit, tag, tag.email ? { ...about, userId: people.idOf(tag.email) } : about)
   return events
 }
 

@@ -1,3 +1,5 @@
+'use strict'
+
 const { languageOf } = require('./languages.js')
 
 const TEST = /(?:^|\/)(?:tests?|__tests?__|specs?)\/|[._](?:test|spec)\.[^/]+$/i

@@ -1,3 +1,5 @@
+'use strict'
+
 const { createHash, createHmac } = require('node:crypto')
 
 /** Kinds of events of one commit, in the order in which they follow from it. */

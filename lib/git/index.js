@@ -1,3 +1,5 @@
+'use strict'
+
 const { eventsOf } = require('./events.js')
 const { People, SameTime } = require('./ids.js')
 const { FORMAT, LogParser } = require('./log-parser.js')

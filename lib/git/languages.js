@@ -1,3 +1,5 @@
+'use strict'
+
 /** Extensions by language; a file of another kind is 'other'. */
 const EXTENSIONS = {
   c: ['c', 'h'],

@@ -1,4 +1,7 @@
+'use strict'
+
 const { FileSummary } = require('./files.js')
+const { clampSeconds } = require('./time.js')
 
 /** No diff entry starts with this byte, so it opens a commit. */
 const OPENING = '\x01'
@@ -8,8 +11,6 @@ const FORMAT = 'format:%x01%x00%H%x00%P%x00%ct%x00%at%x00%aE%x00%aN%x00%s%x00%b%
 
 /** Of a longer message or path only the start is kept, so that one commit can't fill the memory. */
 const KEPT_BYTES = 65_536
-/** The last second of the year 9999; a broken clock can say anything. */
-const LAST_SECOND = 253_402_300_799
 
 /**
  * @typedef {object} Commit
@@ -95,7 +96,7 @@ class LogParser {
   #setField(field, bytes, length) {
     const commit = this.#commit
     if (field === 'parents') commit.parents = bytes.length === 0 ? [] : bytes.toString('latin1').split(' ')
-    else if (field === 'committed' || field === 'authored') commit[field] = seconds(bytes.toString('latin1'))
+    else if (field === 'committed' || field === 'authored') commit[field] = clampSeconds(bytes.toString('latin1'))
     else if (field === 'email' || field === 'hash') commit[field] = bytes.toString('latin1')
     else commit[field] = text(bytes)
     if (field === 'body') commit.bodyBytes = length
@@ -132,11 +133,6 @@ function split(entry) {
 /** Bytes that are not UTF-8 become U+FFFD; half a character can't arise. */
 function text(bytes) {
   return (bytes.length > KEPT_BYTES ? bytes.subarray(0, KEPT_BYTES) : bytes).toString('utf8')
-}
-
-function seconds(digits) {
-  const value = Number(digits)
-  return Number.isFinite(value) ? Math.min(Math.max(Math.trunc(value), 0), LAST_SECOND) : 0
 }
 
 module.exports = { LogParser, FORMAT }

@@ -1,3 +1,5 @@
+'use strict'
+
 /** Conventional Commits, and what many add to them. */
 const CHANGE_TYPES = new Set([
   'build',

@@ -1,3 +1,5 @@
+'use strict'
+
 const { stat } = require('node:fs/promises')
 const path = require('node:path')
 const { EventsError } = require('../errors.js')

@@ -1,14 +1,18 @@
+'use strict'
+
 const { gitOutput, gitText } = require('./process.js')
+const { clampSeconds } = require('./time.js')
 
 const FORMAT =
-  '%(refname:strip=2)%00%(objecttype)%00%(objectname)%00%(*objecttype)%00%(*objectname)%00%(taggerdate:unix)%00'
-const FIELDS = 6
+  '%(refname:strip=2)%00%(objecttype)%00%(objectname)%00%(*objecttype)%00%(*objectname)%00%(taggerdate:unix)%00%(taggeremail)%00'
+const FIELDS = 7
 
 /**
  * @typedef {object} Tag
  * @property {string} name
  * @property {boolean} annotated
  * @property {number} [tagged] seconds since 1970, where the tag says
+ * @property {string} [email] of the tagger, as bytes, one character each
  */
 
 /**
@@ -21,13 +25,18 @@ const FIELDS = 6
 async function readTags(directory, signal) {
   const tags = new Map()
   const listed = gitOutput(directory, ['for-each-ref', `--format=${FORMAT}`, 'refs/tags'], signal)
-  for await (const fields of records(listed)) {
-    const [name, type, object, innerType, inner, tagged] = fields
+  for await (const [name, ...fields] of records(listed)) {
+    const [type, object, innerType, inner, tagged, address] = fields.map(bytes => bytes.toString('latin1'))
     let commit = type === 'commit' ? object : innerType === 'commit' ? inner : undefined
     if (innerType === 'tag') commit = await peel(directory, inner, signal)
     if (commit === undefined) continue
-    const tag = { name, annotated: type === 'tag', ...(/^\d+$/.test(tagged) && { tagged: Number(tagged) }) }
-    tags.set(commit, [...(tags.get(commit) ?? []), tag])
+    const tag = { name: name.toString('utf8'), annotated: type === 'tag' }
+    if (/^\d+$/.test(tagged)) tag.tagged = clampSeconds(tagged)
+    const email = /<(.*)>/.exec(address)?.[1]
+    if (email) tag.email = email
+    const others = tags.get(commit)
+    if (others) others.push(tag)
+    else tags.set(commit, [tag])
   }
   return tags
 }
@@ -50,7 +59,7 @@ async function* records(chunks) {
     let from = 0
     for (let end = rest.indexOf(0); end !== -1; end = rest.indexOf(0, from)) {
       // for-each-ref ends each record with a newline, which lands before the next name.
-      fields.push(rest.subarray(rest[from] === 0x0a ? from + 1 : from, end).toString('utf8'))
+      fields.push(rest.subarray(rest[from] === 0x0a ? from + 1 : from, end))
       if (fields.length === FIELDS) {
         yield fields
         fields = []

@@ -53,10 +53,14 @@ module.exports = {
 
 function importFrom(client, { git, ndjson, subjects }, { signal, bar, maxRejected }) {
   const options = { signal, ...(maxRejected !== undefined && { maxRejected }) }
-  if (ndjson !== undefined) return client.importEvents(ndjson, { ...options, onProgress: progress => bar.update(progress) })
+  if (ndjson !== undefined)
+    return client.importEvents(ndjson, { ...options, onProgress: progress => bar.update(progress) })
   const { gitEvents } = require('../../git/index.js')
   // git knows how many commits are to come; the import can't.
-  return client.importEvents(gitEvents(git, { signal, subjects, onProgress: progress => bar.update(progress) }), options)
+  return client.importEvents(
+    gitEvents(git, { signal, subjects, onProgress: progress => bar.update(progress) }),
+    options
+  )
 }
 
 async function tell({ imported, duplicates, rejected, rejectedCount, duration: milliseconds }, { out, style }) {
@@ -65,6 +69,7 @@ async function tell({ imported, duplicates, rejected, rejectedCount, duration: m
   if (duplicates > 0) await out.line(`${plural(duplicates, 'event')} skipped, as they were there already`)
   if (rejectedCount === 0) return
   await out.line(`${style.yellow(plural(rejectedCount, 'line'))} rejected`)
-  for (const { line, reason } of rejected.slice(0, SHOWN_REJECTED)) await out.line(`  line ${count(line)}: ${printable(reason)}`)
+  for (const { line, reason } of rejected.slice(0, SHOWN_REJECTED))
+    await out.line(`  line ${count(line)}: ${printable(reason)}`)
   if (rejectedCount > SHOWN_REJECTED) await out.line(`  and ${count(rejectedCount - SHOWN_REJECTED)} more`)
 }
