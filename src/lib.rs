@@ -13,6 +13,7 @@
 //! model      events, field paths, values, time; errors: no I/O
 //! ```
 
+pub mod exec;
 pub mod model;
 pub mod plan;
 pub mod query;

@@ -11,6 +11,8 @@ mod keyset;
 mod select;
 mod writer;
 
+pub mod explain;
+
 pub use select::{KeySource, Purpose, Statement, Target, compile};
 pub use writer::Bind;
 

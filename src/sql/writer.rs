@@ -30,15 +30,30 @@ pub enum Bind {
     Json(String),
     /// `jsonb[]`
     Jsons(Vec<String>),
+    /// `int2`
+    Small(i16),
+    /// `int4`
+    Int(i32),
     /// `int8`
     Integer(i64),
+    /// `float4`
+    Real(f32),
     /// `float8`
     Float(f64),
     /// `numeric`, as digits
     Numeric(String),
     /// `bool`
     Boolean(bool),
-    /// A NULL of no particular type.
+    /// An array of any other type, by the OIDs of its elements and itself.
+    List {
+        /// The element type.
+        element: u32,
+        /// The array type.
+        array: u32,
+        /// The elements, of the element type.
+        items: Vec<Bind>,
+    },
+    /// NULL.
     Null,
 }
 
@@ -57,8 +72,12 @@ impl Bind {
             Self::Times(times) => times.iter().map(|at| json!(at.to_string())).collect(),
             Self::Json(text) => parsed(text),
             Self::Jsons(texts) => texts.iter().map(parsed).collect(),
+            Self::Small(n) => json!(n),
+            Self::Int(n) => json!(n),
             Self::Integer(n) => json!(n),
+            Self::Real(n) => json!(n),
             Self::Float(n) => json!(n),
+            Self::List { items, .. } => items.iter().map(Self::to_json).collect(),
             Self::Boolean(b) => json!(b),
             Self::Null => Wire::Null,
         }

@@ -1,0 +1,241 @@
+//! Rows on their way to JavaScript: about 64 KB of them as one flat JSON array.
+//!
+//! A batch is `{"rows":[v,v,v,…]}`, the values of all its rows one after the other; the first names
+//! the `columns` of anything but whole events, the last has an `end`. An error is `{"error":{…}}`.
+
+use serde_json::{Value as Wire, json};
+use sqlx::{Row, postgres::PgRow};
+use uuid::Uuid;
+
+use super::config::{BigintMode, Limits};
+use super::encode::{Encoder, encode, encoders};
+use crate::model::{Error, Result, field::Kind, time::Timestamp};
+use crate::query::{Cursor, KeyValue};
+use crate::sql::{KeySource, Statement};
+
+/// JSON text in ASCII for `JSON.parse`.
+#[derive(Debug)]
+pub struct Batch {
+    /// The text.
+    pub json: Vec<u8>,
+    /// Whether nothing follows.
+    pub last: bool,
+}
+
+impl Batch {
+    /// The batch that says what went wrong.
+    pub fn error(error: &Error, query_id: Option<&str>) -> Self {
+        Self {
+            json: json!({ "error": describe(error, query_id) })
+                .to_string()
+                .into_bytes_ascii(),
+            last: true,
+        }
+    }
+}
+
+/// An error as `lib/errors.js` reads it.
+pub fn describe(error: &Error, query_id: Option<&str>) -> Wire {
+    let mut described = json!({ "code": error.code(), "message": error.to_string(), "retryable": error.retryable() });
+    for (key, value) in [
+        ("path", error.path()),
+        ("sqlState", error.sql_state()),
+        ("queryId", query_id),
+    ] {
+        if let Some(value) = value {
+            described[key] = value.into();
+        }
+    }
+    described
+}
+
+/// Text as ASCII JSON.
+pub trait IntoAscii {
+    /// Escapes what is not ASCII, which in JSON text can only stand inside strings.
+    fn into_bytes_ascii(self) -> Vec<u8>;
+}
+
+impl IntoAscii for String {
+    fn into_bytes_ascii(self) -> Vec<u8> {
+        if self.is_ascii() {
+            return self.into_bytes();
+        }
+        let mut out = Vec::with_capacity(self.len() + 16);
+        super::encode::ascii(&mut out, self.as_bytes());
+        out
+    }
+}
+
+/// Larger texts parse slower in V8 (measured: TRANSPORT.md of the design).
+const FULL: usize = 64 << 10;
+
+/// Takes rows, gives batches, and keeps what the end of the result will need.
+pub struct Writer<'s> {
+    statement: &'s Statement,
+    mode: BigintMode,
+    /// Of a buffered result.
+    limits: Option<Limits>,
+    json: Vec<u8>,
+    encoders: Vec<Encoder>,
+    in_batch: u64,
+    bytes: u64,
+    /// Rows written so far.
+    pub rows: u64,
+    cursor: Option<Cursor>,
+    more: bool,
+    /// The snapshot that the statement saw.
+    pub snapshot: Option<String>,
+}
+
+impl<'s> Writer<'s> {
+    /// A writer for the rows of a statement. `limits` are those of a buffered result.
+    pub fn new(statement: &'s Statement, mode: BigintMode, limits: Option<Limits>) -> Self {
+        let mut writer = Self {
+            statement,
+            mode,
+            limits,
+            json: Vec::new(),
+            encoders: Vec::new(),
+            in_batch: 0,
+            bytes: 0,
+            rows: 0,
+            cursor: None,
+            more: false,
+            snapshot: None,
+        };
+        writer.begin();
+        writer
+    }
+
+    fn begin(&mut self) {
+        self.in_batch = 0;
+        if let (0, Some(columns)) = (self.rows, &self.statement.columns) {
+            let names = json!(columns).to_string().into_bytes_ascii();
+            self.json.extend_from_slice(b"{\"columns\":");
+            self.json.extend_from_slice(&names);
+            self.json.extend_from_slice(b",\"rows\":[");
+        } else {
+            self.json.extend_from_slice(b"{\"rows\":[");
+        }
+    }
+
+    /// Adds a row; the one beyond the limit only says that more are left.
+    pub fn push(&mut self, row: &PgRow) -> Result<()> {
+        if self.rows == 0 && self.encoders.is_empty() {
+            self.encoders = encoders(row, self.statement.visible, &self.statement.json_scalars)?;
+            if let Some(column) = self.statement.token {
+                self.snapshot = row.try_get(column).ok();
+            }
+        }
+        if self.statement.limit == Some(self.rows) {
+            self.more = true;
+            return Ok(());
+        }
+        for (i, encoder) in self.encoders.iter().enumerate() {
+            if i > 0 || self.in_batch > 0 {
+                self.json.push(b',');
+            }
+            let value = row
+                .try_get_raw(i)
+                .map_err(|e| Error::Internal(e.to_string().into()))?;
+            encode(&mut self.json, *encoder, value, self.mode, || {
+                column_name(self.statement, i)
+            })?;
+        }
+        self.rows += 1;
+        self.in_batch += 1;
+        if self.statement.limit == Some(self.rows) {
+            let keys: Result<Vec<_>> = self
+                .statement
+                .keys
+                .iter()
+                .map(|key| key_value(row, *key))
+                .collect();
+            self.cursor = Some(Cursor {
+                identity: self.statement.identity,
+                keys: keys?,
+            });
+        }
+        self.check_limits()
+    }
+
+    fn check_limits(&self) -> Result<()> {
+        let Some(limits) = &self.limits else {
+            return Ok(());
+        };
+        if self.rows > limits.max_rows {
+            return Err(Error::ResultTooLarge {
+                limit: limits.max_rows,
+                unit: "rows",
+                option: "maxRows",
+            });
+        }
+        if self.bytes + self.json.len() as u64 > limits.max_result_bytes {
+            return Err(Error::ResultTooLarge {
+                limit: limits.max_result_bytes,
+                unit: "bytes",
+                option: "maxResultBytes",
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether the batch is large enough to be sent.
+    pub fn is_full(&self) -> bool {
+        self.json.len() >= FULL
+    }
+
+    /// The rows so far; more follow.
+    pub fn take(&mut self) -> Batch {
+        self.json.extend_from_slice(b"]}");
+        self.bytes += self.json.len() as u64;
+        let json = std::mem::replace(&mut self.json, Vec::with_capacity(FULL + FULL / 8));
+        self.begin();
+        Batch { json, last: false }
+    }
+
+    /// The last batch. `end` describes the whole result; the cursor is added where rows are left.
+    pub fn finish(mut self, mut end: Wire) -> Batch {
+        if let (true, Some(cursor)) = (self.more, &self.cursor) {
+            end["nextCursor"] = cursor.encode().into();
+        }
+        self.json.extend_from_slice(b"],\"end\":");
+        self.json
+            .extend_from_slice(&end.to_string().into_bytes_ascii());
+        self.json.push(b'}');
+        Batch {
+            json: self.json,
+            last: true,
+        }
+    }
+}
+
+fn column_name(statement: &Statement, column: usize) -> String {
+    statement
+        .columns
+        .as_ref()
+        .and_then(|names| names.get(column))
+        .cloned()
+        .unwrap_or_default()
+}
+
+fn key_value(row: &PgRow, source: KeySource) -> Result<KeyValue> {
+    let wrong = |e: sqlx::Error| Error::Internal(e.to_string().into());
+    let raw = row.try_get_raw(source.column).map_err(wrong)?;
+    if sqlx::ValueRef::is_null(&raw) {
+        return Ok(KeyValue::Null);
+    }
+    let bytes = raw
+        .as_bytes()
+        .map_err(|e| Error::Internal(e.to_string().into()))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let short = || Error::Internal("a sort key of an unexpected length".into());
+    Ok(match source.kind {
+        Kind::Uuid => KeyValue::Uuid(Uuid::from_slice(bytes).map_err(|_| short())?),
+        Kind::Time => KeyValue::Time(Timestamp::from_postgres(i64::from_be_bytes(
+            bytes.try_into().map_err(|_| short())?,
+        ))),
+        Kind::Text => KeyValue::Text(text(bytes)),
+        Kind::Json => KeyValue::Json(text(bytes.get(1..).ok_or_else(short)?)),
+    })
+}

@@ -1,0 +1,143 @@
+//! One connection, set up for queries.
+
+use std::{
+    sync::Arc,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Instant,
+};
+
+use sqlx::{ConnectOptions, Connection as _, PgConnection, Row, postgres::PgConnectOptions};
+use tokio::sync::Notify;
+
+/// An open connection, the backend it talks to, and when it was opened.
+pub struct Connection {
+    /// The driver's connection.
+    pub driver: PgConnection,
+    /// The backend's process id, for `pg_cancel_backend`.
+    pub pid: i32,
+    /// When it was opened.
+    pub opened: Instant,
+    /// When it was last returned.
+    pub idle_since: Instant,
+    /// Whether a transaction of the caller's own SQL is open on it.
+    pub in_transaction: bool,
+    /// The snapshot text at the time it was opened: a bound for tokens of empty answers.
+    pub snapshot: String,
+    _open: Open,
+}
+
+/// The open connections of a pool: `close()` waits until there are none.
+#[derive(Default)]
+pub struct OpenCount {
+    count: AtomicUsize,
+    changed: Notify,
+}
+
+impl OpenCount {
+    /// How many are open.
+    pub fn get(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Waits until none is open.
+    pub async fn none(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.get() == 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+struct Open(Arc<OpenCount>);
+
+impl Open {
+    fn new(count: &Arc<OpenCount>) -> Self {
+        count.count.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::AcqRel);
+        self.0.changed.notify_waiters();
+    }
+}
+
+/// The settings of a session, in the one round trip that also learns the backend's pid.
+///
+/// `client_connection_check_interval` makes a backend notice within half a second that its client
+/// is gone, even in mid-query. Platforms without it refuse the setting, hence the second text.
+const SET_UP: &str = "SELECT pg_backend_pid(), pg_current_snapshot()::text, \
+     set_config('statement_timeout', '0', false), \
+     set_config('client_connection_check_interval', '500', false)";
+const SET_UP_PLAIN: &str = "SELECT pg_backend_pid(), pg_current_snapshot()::text, set_config('statement_timeout', '0', false)";
+
+impl Connection {
+    /// Connects and sets the session up.
+    pub async fn open(
+        options: &PgConnectOptions,
+        count: &Arc<OpenCount>,
+    ) -> Result<Self, sqlx::Error> {
+        let open = Open::new(count);
+        let mut driver = options.connect().await?;
+        let row = match sqlx::query(SET_UP)
+            .persistent(false)
+            .fetch_one(&mut driver)
+            .await
+        {
+            Ok(row) => row,
+            Err(sqlx::Error::Database(_)) => {
+                sqlx::query(SET_UP_PLAIN)
+                    .persistent(false)
+                    .fetch_one(&mut driver)
+                    .await?
+            }
+            Err(other) => return Err(other),
+        };
+        let now = Instant::now();
+        Ok(Self {
+            pid: row.try_get(0)?,
+            snapshot: row.try_get(1)?,
+            driver,
+            in_transaction: false,
+            opened: now,
+            idle_since: now,
+            _open: open,
+        })
+    }
+
+    /// Begins a transaction in which nothing can be written.
+    pub async fn begin_read_only(&mut self) -> Result<(), sqlx::Error> {
+        self.in_transaction = true;
+        sqlx::query("BEGIN READ ONLY")
+            .persistent(false)
+            .execute(&mut self.driver)
+            .await
+            .map(drop)
+    }
+
+    /// Ends the transaction, and with it every setting and lock that was taken inside: session
+    /// locks are given up too, which a transaction's end does not do.
+    pub async fn roll_back(&mut self) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql("ROLLBACK; SELECT pg_advisory_unlock_all()")
+            .execute(&mut self.driver)
+            .await?;
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    /// Says goodbye to the server. An error means that it is gone already.
+    pub async fn close(self) {
+        let Self {
+            driver,
+            _open: open,
+            ..
+        } = self;
+        let _ = driver.close().await;
+        drop(open);
+    }
+}

@@ -1,0 +1,222 @@
+//! One client: its connections, its limits, its running queries.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Instant,
+};
+
+use serde_json::Value as Wire;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::batch::Batch;
+use super::catalog;
+use super::config::Config;
+use super::fault::fault;
+use super::governor::Governor;
+use super::pool::Pool;
+use super::registry::Registry;
+use super::run::{Mode, Run, RunOptions, Source, time_allowed};
+use super::user::UserSql;
+use crate::model::{Error, Result, table::TableNames};
+use crate::plan::is_contradiction;
+use crate::query::EventQuery;
+use crate::sql::{Purpose, Statement, Target, compile};
+
+/// The core of a client.
+pub struct Engine {
+    /// What the client was asked to be.
+    pub config: Config,
+    /// Its connections.
+    pub pool: Arc<Pool>,
+    /// Its limits.
+    pub governor: Governor,
+    /// Its running queries.
+    pub registry: Arc<Registry>,
+    target: RwLock<Arc<Target>>,
+}
+
+impl Engine {
+    /// A client that has not connected yet. Needs a tokio runtime around it.
+    pub fn new(config: Config) -> Arc<Self> {
+        let table = TableNames {
+            schema: config.schema.clone().unwrap_or_else(|| "public".to_owned()),
+            ..config.table.clone()
+        };
+        Arc::new(Self {
+            pool: Pool::new(config.server.clone(), config.pool),
+            governor: Governor::new(config.limits, config.pool.acquire_timeout),
+            registry: Arc::default(),
+            target: RwLock::new(Arc::new(Target {
+                table,
+                code_point_collation: false,
+            })),
+            config,
+        })
+    }
+
+    /// Connects, and learns where the event table is.
+    ///
+    /// # Errors
+    /// CONNECTION_FAILED, POOL_TIMEOUT or CLOSED.
+    pub async fn connect(&self) -> Result<String> {
+        let mut lease = self.pool.acquire().await?;
+        let facts = catalog::facts(&mut lease.connection().driver, &self.config.table.name)
+            .await
+            .map_err(fault)?;
+        lease.release();
+        let schema = self.config.schema.clone().unwrap_or(facts.schema);
+        let table = TableNames {
+            schema,
+            ..self.config.table.clone()
+        };
+        let target = Target {
+            table,
+            code_point_collation: facts.code_point_collation,
+        };
+        *self.target.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(target);
+        Ok(facts.version)
+    }
+
+    /// What queries compile to.
+    pub fn target(&self) -> Arc<Target> {
+        Arc::clone(&self.target.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The statement of a query, for people.
+    ///
+    /// # Errors
+    /// What is wrong with the query.
+    pub fn show(&self, query: &str) -> Result<Statement> {
+        compile(
+            &EventQuery::from_json(query)?,
+            &self.target(),
+            Purpose::Show,
+        )
+    }
+
+    /// Checks and compiles a query and enters its run.
+    ///
+    /// # Errors
+    /// What is wrong with the query or its options; CLOSED.
+    pub fn enter(&self, query: &str, options: RunOptions, mode: Mode) -> Result<Run> {
+        let started = Instant::now();
+        let query = EventQuery::from_json(query)?;
+        let purpose = if mode == Mode::Buffered {
+            Purpose::Buffered
+        } else {
+            Purpose::Stream
+        };
+        let statement = Box::new(compile(&query, &self.target(), purpose)?);
+        let source = if is_contradiction(&query.filter) {
+            Source::Nothing(statement)
+        } else {
+            Source::Query(statement)
+        };
+        let timeout = options.timeout.or(query.hints.timeout);
+        self.entered(
+            source,
+            query.hints.declined,
+            options.query_id.or(query.id),
+            timeout,
+            mode,
+            started,
+        )
+    }
+
+    /// Enters a run of the caller's own SQL.
+    ///
+    /// # Errors
+    /// What is wrong with the call; CLOSED.
+    pub fn enter_sql(
+        &self,
+        strings: &[String],
+        values: Vec<Wire>,
+        options: RunOptions,
+        mode: Mode,
+    ) -> Result<Run> {
+        let started = Instant::now();
+        let user = UserSql::new(strings, values)?;
+        self.entered(
+            Source::User(user),
+            Vec::new(),
+            options.query_id,
+            options.timeout,
+            mode,
+            started,
+        )
+    }
+
+    /// Enters a run of a statement that the core itself compiled.
+    ///
+    /// # Errors
+    /// CLOSED, or an id that is running.
+    pub fn enter_statement(
+        &self,
+        statement: Statement,
+        query_id: Option<String>,
+        mode: Mode,
+    ) -> Result<Run> {
+        self.entered(
+            Source::Query(Box::new(statement)),
+            Vec::new(),
+            query_id,
+            None,
+            mode,
+            Instant::now(),
+        )
+    }
+
+    fn entered(
+        &self,
+        source: Source,
+        notes: Vec<(&'static str, String)>,
+        query_id: Option<String>,
+        timeout: Option<u64>,
+        mode: Mode,
+        started: Instant,
+    ) -> Result<Run> {
+        let id: Arc<str> = query_id
+            .unwrap_or_else(|| Uuid::now_v7().to_string())
+            .into();
+        let ticket = self.registry.enter(id)?;
+        Ok(Run {
+            source,
+            mode,
+            ticket,
+            started,
+            timeout: time_allowed(timeout, &self.config.limits, mode),
+            notes,
+        })
+    }
+
+    /// Runs to the end and gives all batches: for statements of the core's own.
+    ///
+    /// # Errors
+    /// INTERNAL where the run sent nothing.
+    pub async fn collect(self: &Arc<Self>, run: Run) -> Result<Vec<Wire>> {
+        let (out, mut batches) = mpsc::channel(4);
+        let running = run.execute(Arc::clone(self), out);
+        let reading = async {
+            let mut all = Vec::new();
+            while let Some(Batch { json, last }) = batches.recv().await {
+                all.push(
+                    serde_json::from_slice(&json)
+                        .map_err(|e| Error::Internal(e.to_string().into()))?,
+                );
+                if last {
+                    break;
+                }
+            }
+            Ok(all)
+        };
+        let ((), all) = tokio::join!(running, reading);
+        all
+    }
+
+    /// Stops all runs and waits until the connections are gone.
+    pub async fn close(&self) {
+        self.registry.close();
+        self.pool.close().await;
+    }
+}

@@ -1,0 +1,98 @@
+//! The plan of a query: PostgreSQL's own, of the very statement that would run.
+
+use std::sync::Arc;
+
+use serde_json::{Value as Wire, json};
+
+use super::engine::Engine;
+use super::run::{Mode, RunOptions};
+use crate::model::{Error, Result};
+use crate::plan::is_contradiction;
+use crate::query::EventQuery;
+use crate::sql::{Bind, Purpose, Statement, compile, explain};
+
+/// How a query is explained.
+#[derive(Clone, Debug, Default)]
+pub struct ExplainOptions {
+    /// Run it, and measure.
+    pub analyze: bool,
+    /// Its id and its time.
+    pub run: RunOptions,
+}
+
+impl Engine {
+    /// Explains a query, as `QueryExecutionPlan`.
+    ///
+    /// # Errors
+    /// What is wrong with the query, or why the server could not explain it.
+    pub async fn explain(self: &Arc<Self>, query: &str, options: ExplainOptions) -> Result<Wire> {
+        let query = EventQuery::from_json(query)?;
+        let statement = compile(&query, &self.target(), Purpose::Buffered)?;
+        let shown = compile(&query, &self.target(), Purpose::Show)?;
+        let contradiction = is_contradiction(&query.filter);
+        let explained = Statement {
+            sql: explain::statement(&statement.sql, options.analyze),
+            binds: statement.binds,
+            columns: Some(vec!["plan".to_owned()]),
+            visible: 1,
+            json_scalars: Vec::new(),
+            keys: Vec::new(),
+            token: None,
+            limit: None,
+            identity: 0,
+        };
+        let mut run =
+            self.enter_statement(explained, options.run.query_id.or(query.id), Mode::Buffered)?;
+        if let Some(timeout) = options.run.timeout {
+            run.timeout =
+                super::run::time_allowed(Some(timeout), &self.config.limits, Mode::Buffered);
+        }
+        let id = run.ticket.id().to_owned();
+        let plan = if contradiction {
+            explain::Plan::nothing()
+        } else {
+            let batches = self.collect(run).await?;
+            explain::Plan::parse(document(&batches)?)?
+        };
+        let mut told = plan.to_json();
+        told["queryId"] = id.into();
+        told["fingerprint"] = explain::fingerprint(&shown.sql).into();
+        told["parameters"] = shown.binds.iter().map(Bind::to_json).collect();
+        told["sql"] = shown.sql.into();
+        told["strategy"] = "single".into();
+        told["rules"] = if contradiction {
+            json!([{ "rule": "contradiction", "before": "the filter", "after": "false", "reason": "no event can satisfy the filter: the database is not asked" }])
+        } else {
+            json!([])
+        };
+        told["hints"] = (query.hints.declined.iter())
+            .map(|(hint, value)| json!({ "hint": hint, "value": value, "honoured": false, "reason": "not offered by this version" }))
+            .collect();
+        Ok(told)
+    }
+}
+
+/// The document that EXPLAIN answered with; an error of the run is passed on.
+fn document(batches: &[Wire]) -> Result<&Wire> {
+    let first = batches
+        .first()
+        .ok_or_else(|| Error::Internal("EXPLAIN gave no answer".into()))?;
+    if let Some(error) = first.get("error") {
+        let text = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
+        return Err(match error["code"].as_str() {
+            Some("CONNECTION_FAILED") => Error::Connection {
+                message: text("message"),
+                sql_state: None,
+            },
+            Some("CLOSED") => Error::Closed,
+            Some("QUERY_CANCELLED") => Error::Cancelled,
+            _ => Error::Database {
+                sql_state: text("sqlState"),
+                message: text("message"),
+            },
+        });
+    }
+    first
+        .pointer("/rows/0/0")
+        .ok_or_else(|| Error::Internal("EXPLAIN gave no plan".into()))
+}

@@ -1,0 +1,391 @@
+//! One run of a statement: from its place in the queue to its last row, or to the reason why not.
+//!
+//! Who releases what: the place and the lease belong to the run's future. A run that ends in step
+//! with the server gives its connection back; one that is interrupted tells its caller first and
+//! then, in a task of its own, cancels on the server and gives the connection back once it has
+//! drained, or closes it. The ticket goes with that task: the query counts as running until then.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use futures_util::TryStreamExt;
+use serde_json::json;
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+use tokio::sync::mpsc;
+
+use super::arguments::arguments;
+use super::batch::{Batch, Writer};
+use super::config::{DEFAULT_TIMEOUT, Limits};
+use super::connection::Connection;
+use super::engine::Engine;
+use super::fault::{fault, spares_connection};
+use super::pool::Lease;
+use super::registry::{Reason, Ticket};
+use super::user::UserSql;
+use crate::model::{Error, Result};
+use crate::sql::Statement;
+
+/// How the rows are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// All of them, within the limits of a buffered result.
+    Buffered,
+    /// As they come.
+    Stream,
+}
+
+/// The caller's wishes for one run.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// Milliseconds; `Some(0)` asks for the cap.
+    pub timeout: Option<u64>,
+    /// Else one is made up.
+    pub query_id: Option<String>,
+}
+
+/// What is run.
+pub enum Source {
+    /// A compiled query.
+    Query(Box<Statement>),
+    /// A query that no event can satisfy: it is answered without the server.
+    Nothing(Box<Statement>),
+    /// The caller's own SQL.
+    User(UserSql),
+}
+
+/// A run that has been entered and not yet begun.
+pub struct Run {
+    /// What.
+    pub source: Source,
+    /// How.
+    pub mode: Mode,
+    /// Its id and the way to stop it.
+    pub ticket: Ticket,
+    /// When the caller asked.
+    pub started: Instant,
+    /// How long it may take.
+    pub timeout: Option<Duration>,
+    /// What `end` says beside the rest: declined hints.
+    pub notes: Vec<(&'static str, String)>,
+}
+
+/// The time of a run: the call's, else the client's; the client's caps.
+pub fn time_allowed(asked: Option<u64>, limits: &Limits, mode: Mode) -> Option<Duration> {
+    let asked = asked.filter(|ms| *ms > 0).map(Duration::from_millis);
+    match (asked, limits.timeout) {
+        (Some(asked), Some(cap)) => Some(asked.min(cap)),
+        (Some(asked), None) => Some(asked),
+        (None, Some(cap)) => Some(cap),
+        // A stream is as long as its reader takes: only a limit that someone set ends it.
+        (None, None) => (mode == Mode::Buffered).then_some(DEFAULT_TIMEOUT),
+    }
+}
+
+/// Why a run ended before its last row.
+enum Interrupt {
+    /// Its caller, or the client's end.
+    Stopped(Reason),
+    /// Its time is over.
+    Late,
+    /// No one reads it any more.
+    Abandoned,
+}
+
+/// What an attempt came to.
+enum Outcome {
+    Done(Batch),
+    Failed(Error),
+    /// The server had gone away before it sent a row: the statement can be sent again.
+    Lost(Error),
+}
+
+/// What a run came to.
+enum Ending {
+    Done(Batch),
+    /// Where a lease is still held, its statement is still running.
+    Failed(Error),
+    /// No one is left to tell.
+    Abandoned,
+}
+
+/// Attempts where the server goes away before the first row, and the pause before the second.
+const ATTEMPTS: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(40);
+
+impl Run {
+    /// Runs to the end. The last batch, or the error, is always the last thing sent.
+    pub async fn execute(self, engine: Arc<Engine>, out: mpsc::Sender<Batch>) {
+        let Self {
+            source,
+            mode,
+            ticket,
+            started,
+            timeout,
+            notes,
+        } = self;
+        let context = Context {
+            engine: &engine,
+            mode,
+            started,
+            out: &out,
+            notes: &notes,
+        };
+        let mut lease = None;
+        let ending = context
+            .attempts(&source, &mut lease, &ticket, timeout)
+            .await;
+        let batch = match ending {
+            Ending::Done(batch) => {
+                // The id is free again before the caller hears of the end.
+                drop(ticket);
+                batch
+            }
+            Ending::Failed(error) => {
+                let batch = Batch::error(&error, Some(ticket.id()));
+                stop_on_server(lease, ticket);
+                batch
+            }
+            Ending::Abandoned => return stop_on_server(lease, ticket),
+        };
+        // Whoever wanted it may be gone.
+        let _ = out.send(batch).await;
+    }
+}
+
+/// Resolves when the run has to end early.
+async fn interruption(
+    ticket: &Ticket,
+    deadline: Option<Instant>,
+    out: &mpsc::Sender<Batch>,
+) -> Interrupt {
+    let late = async {
+        match deadline {
+            Some(at) => tokio::time::sleep_until(at.into()).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        reason = ticket.stopped() => Interrupt::Stopped(reason),
+        () = late => Interrupt::Late,
+        () = out.closed() => Interrupt::Abandoned,
+    }
+}
+
+/// Before another attempt: longer each time, and not in step with other clients.
+async fn pause(attempt: u32) {
+    let jitter = u64::from(Instant::now().elapsed().subsec_nanos() % 16)
+        + u64::from(std::process::id() % 16);
+    tokio::time::sleep(PAUSE * 2_u32.pow(attempt - 1) + Duration::from_millis(jitter)).await;
+}
+
+/// Stops the statement of an interrupted run, in a task of its own; the ticket ends with it.
+fn stop_on_server(lease: Option<Lease>, ticket: Ticket) {
+    let Some(mut lease) = lease else { return };
+    tokio::spawn(async move {
+        let pool = Arc::clone(lease.pool());
+        if pool.canceller.stop(lease.connection()).await {
+            lease.release();
+        } else {
+            drop(lease);
+        }
+        drop(ticket);
+    });
+}
+
+struct Context<'a> {
+    engine: &'a Arc<Engine>,
+    mode: Mode,
+    started: Instant,
+    out: &'a mpsc::Sender<Batch>,
+    notes: &'a [(&'static str, String)],
+}
+
+impl Context<'_> {
+    /// Attempts until one is decisive or the run is interrupted.
+    async fn attempts(
+        &self,
+        source: &Source,
+        held: &mut Option<Lease>,
+        ticket: &Ticket,
+        timeout: Option<Duration>,
+    ) -> Ending {
+        let mut interrupted = std::pin::pin!(interruption(
+            ticket,
+            timeout.map(|t| self.started + t),
+            self.out
+        ));
+        let mut attempt = 1;
+        loop {
+            let outcome = tokio::select! {
+                biased;
+                outcome = self.attempt(source, held) => outcome,
+                interrupt = &mut interrupted => return match interrupt {
+                    Interrupt::Stopped(reason) => Ending::Failed(reason.error()),
+                    Interrupt::Late => Ending::Failed(Error::Timeout(timeout.map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)))),
+                    Interrupt::Abandoned => Ending::Abandoned,
+                },
+            };
+            match outcome {
+                Outcome::Done(batch) => return Ending::Done(batch),
+                Outcome::Lost(_) if attempt < ATTEMPTS => {
+                    self.engine.pool.forget_idle();
+                    *held = None;
+                    pause(attempt).await;
+                    attempt += 1;
+                }
+                Outcome::Lost(error) | Outcome::Failed(error) => return Ending::Failed(error),
+            }
+        }
+    }
+
+    /// One attempt. `held` keeps the lease while a statement runs on it, so that an interrupt
+    /// finds it; it is empty again where the connection is back in step.
+    async fn attempt(&self, source: &Source, held: &mut Option<Lease>) -> Outcome {
+        if let Source::Nothing(statement) = source {
+            let writer = Writer::new(statement, self.engine.config.bigint, None);
+            return Outcome::Done(self.finish(writer, &self.engine.pool.seen_snapshot()));
+        }
+        let place = match self.engine.governor.enter().await {
+            Ok(place) => place,
+            Err(error) => return Outcome::Failed(error),
+        };
+        let lease = match self.engine.pool.acquire().await {
+            Ok(lease) => held.insert(lease),
+            Err(error @ Error::Connection { .. }) => return Outcome::Lost(error),
+            Err(error) => return Outcome::Failed(error),
+        };
+        let floor = self.engine.pool.seen_snapshot();
+        let connection = lease.connection();
+        let mut sent = false;
+        let produced = match source {
+            Source::Query(statement) => {
+                self.produce(connection, statement, &floor, &mut sent).await
+            }
+            Source::User(user) => self.produce_user(connection, user, &floor, &mut sent).await,
+            Source::Nothing(_) => {
+                return Outcome::Failed(Error::Internal("nothing was run".into()));
+            }
+        };
+        drop(place);
+        match produced {
+            Ok(batch) => {
+                held.take().map(Lease::release);
+                Outcome::Done(batch)
+            }
+            Err(Stop::Driver(error)) => {
+                if spares_connection(&error) {
+                    held.take().map(Lease::release);
+                } else {
+                    *held = None;
+                }
+                match fault(error) {
+                    error @ Error::Connection { .. } if !sent => Outcome::Lost(error),
+                    error => Outcome::Failed(error),
+                }
+            }
+            // The statement is still running: `held` keeps its lease for the cancel.
+            Err(Stop::Ours(error)) => Outcome::Failed(error),
+        }
+    }
+
+    async fn produce_user(
+        &self,
+        connection: &mut Connection,
+        user: &UserSql,
+        floor: &str,
+        sent: &mut bool,
+    ) -> Result<Batch, Stop> {
+        connection.begin_read_only().await?;
+        let produced = match user.prepare(connection).await {
+            Ok(statement) => self.produce(connection, &statement, floor, sent).await,
+            Err(stop) => Err(stop),
+        };
+        match produced {
+            // A statement of ours is still running: the canceller ends its transaction too.
+            Err(Stop::Ours(error)) => Err(Stop::Ours(error)),
+            produced => {
+                let ended = connection.roll_back().await;
+                produced.and_then(|batch| ended.map(|()| batch).map_err(Stop::Driver))
+            }
+        }
+    }
+
+    async fn produce(
+        &self,
+        connection: &mut Connection,
+        statement: &Statement,
+        floor: &str,
+        sent: &mut bool,
+    ) -> Result<Batch, Stop> {
+        let limits = (self.mode == Mode::Buffered).then_some(self.engine.config.limits);
+        let mut writer = Writer::new(statement, self.engine.config.bigint, limits);
+        let values = arguments(&statement.binds).map_err(Stop::Ours)?;
+        {
+            let mut rows =
+                sqlx::query_with(sql_text(&statement.sql), values).fetch(&mut connection.driver);
+            while let Some(row) = rows.try_next().await? {
+                writer.push(&row).map_err(Stop::Ours)?;
+                if writer.is_full() {
+                    *sent = true;
+                    if self.out.send(writer.take()).await.is_err() {
+                        // The reader is gone: `interruption` sees it too, and ends the run.
+                        std::future::pending::<()>().await;
+                    }
+                }
+                // The JavaScript thread may be the one that polls.
+                if writer.rows.is_multiple_of(256) {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        if let Some(snapshot) = &writer.snapshot {
+            self.engine.pool.note_snapshot(snapshot);
+        }
+        Ok(self.finish(writer, floor))
+    }
+
+    fn finish(&self, writer: Writer<'_>, floor: &str) -> Batch {
+        // An answer without rows carries no snapshot: it has seen at least what was seen before.
+        let seen = writer.snapshot.as_deref().unwrap_or(floor);
+        let mut end = json!({
+            "token": token(seen),
+            "rowCount": writer.rows,
+            "executionTime": self.started.elapsed().as_secs_f64() * 1000.0,
+        });
+        if !self.notes.is_empty() {
+            end["hints"] = self
+                .notes
+                .iter()
+                .map(|(hint, value)| json!({ "hint": hint, "value": value, "honoured": false, "reason": "not offered by this version" }))
+                .collect();
+        }
+        writer.finish(end)
+    }
+}
+
+/// Why producing rows stopped.
+pub enum Stop {
+    /// The driver's error: the statement is over.
+    Driver(sqlx::Error),
+    /// Ours, in the middle of a statement.
+    Ours(Error),
+}
+
+impl From<sqlx::Error> for Stop {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Driver(error)
+    }
+}
+
+/// What an answer has seen, as callers carry it around.
+pub fn token(snapshot: &str) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(format!("1:{snapshot}"))
+}
+
+/// Text that this package compiled: values are binds, names are quoted.
+pub fn sql_text(sql: &str) -> SqlStr {
+    AssertSqlSafe(sql.to_owned()).into_sql_str()
+}

@@ -1,0 +1,273 @@
+//! EXPLAIN: its statement, and its answer as a tree of steps.
+
+use serde_json::{Map, Value as Wire, json};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::model::{Error, Result};
+
+/// The EXPLAIN of a statement, which takes the same binds.
+pub fn statement(sql: &str, analyze: bool) -> String {
+    let options = if analyze { "ANALYZE, BUFFERS, " } else { "" };
+    format!("EXPLAIN ({options}FORMAT JSON) {sql}")
+}
+
+/// The same for statements that differ only in their values.
+pub fn fingerprint(sql: &str) -> String {
+    let mut hasher = Xxh3::new();
+    hasher.update(sql.as_bytes());
+    format!("{:016x}", hasher.digest())
+}
+
+/// One node of a plan.
+#[derive(Clone, Debug, Default)]
+pub struct Step {
+    operation: String,
+    relation: Option<String>,
+    index: Option<String>,
+    condition: Option<String>,
+    rows: f64,
+    cost: f64,
+    actual: Option<Actual>,
+    details: Map<String, Wire>,
+    children: Vec<Step>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Actual {
+    rows: f64,
+    millis: f64,
+    hit: f64,
+    read: f64,
+}
+
+/// A plan of PostgreSQL's.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    root: Step,
+    /// Measured milliseconds, where it was analyzed.
+    measured: Option<f64>,
+}
+
+impl Plan {
+    /// The plan of a query that is answered without the server.
+    pub fn nothing() -> Self {
+        let root = Step {
+            operation: "Nothing".to_owned(),
+            condition: Some("false".to_owned()),
+            ..Step::default()
+        };
+        Self {
+            root,
+            measured: Some(0.0),
+        }
+    }
+
+    /// Reads the document that `EXPLAIN (FORMAT JSON)` answers with.
+    ///
+    /// # Errors
+    /// A document of another form.
+    pub fn parse(document: &Wire) -> Result<Self> {
+        let node = document
+            .get("Plan")
+            .ok_or_else(|| Error::Internal("EXPLAIN gave no plan".into()))?;
+        let measured = document.get("Execution Time").and_then(Wire::as_f64);
+        Ok(Self {
+            root: step(node),
+            measured,
+        })
+    }
+
+    /// The plan as the API gives it, with the text of its tree in `text`.
+    pub fn to_json(&self) -> Wire {
+        let mut indexes = Vec::new();
+        self.root.collect_indexes(&mut indexes);
+        let mut hasher = Xxh3::new();
+        self.root.hash_shape(&mut hasher);
+        json!({
+            "steps": [self.root.to_json()],
+            "estimatedCost": self.root.cost,
+            "estimatedRows": self.root.rows,
+            "indexesUsed": indexes,
+            // PostgreSQL's cost unit is a sequential page read; without a calibration this is all
+            // that can be said of time.
+            "executionTime": self.measured.unwrap_or(self.root.cost / 100.0),
+            "planHash": format!("{:016x}", hasher.digest()),
+            "warnings": self.warnings(),
+            "text": self.render(),
+        })
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        self.root.warn(&mut warnings);
+        warnings
+    }
+
+    fn render(&self) -> String {
+        let mut text = String::new();
+        self.root.render(0, &mut text);
+        if let Some(millis) = self.measured {
+            text.push_str(&format!("measured {millis:.2} ms\n"));
+        }
+        text
+    }
+}
+
+fn step(node: &Wire) -> Step {
+    let text = |key: &str| node[key].as_str().map(str::to_owned);
+    let number = |key: &str| node[key].as_f64().unwrap_or(0.0);
+    let conditions: Vec<String> = [
+        "Index Cond",
+        "Recheck Cond",
+        "Hash Cond",
+        "Merge Cond",
+        "Join Filter",
+        "Filter",
+        "One-Time Filter",
+    ]
+    .iter()
+    .filter_map(|key| text(key))
+    .collect();
+    let loops = node["Actual Loops"].as_f64().unwrap_or(1.0);
+    let actual = node["Actual Rows"].as_f64().map(|rows| Actual {
+        rows: rows * loops,
+        millis: number("Actual Total Time") * loops,
+        hit: number("Shared Hit Blocks"),
+        read: number("Shared Read Blocks"),
+    });
+    let mut details = Map::new();
+    for key in [
+        "Sort Key",
+        "Sort Method",
+        "Sort Space Type",
+        "Sort Space Used",
+        "Rows Removed by Filter",
+        "Scan Direction",
+        "Workers Launched",
+        "Heap Fetches",
+        "Exact Heap Blocks",
+        "Lossy Heap Blocks",
+    ] {
+        if let Some(value) = node.get(key) {
+            details.insert(key.to_owned(), value.clone());
+        }
+    }
+    Step {
+        operation: text("Node Type").unwrap_or_default(),
+        relation: text("Relation Name"),
+        index: text("Index Name"),
+        condition: (!conditions.is_empty()).then(|| conditions.join(" AND ")),
+        rows: number("Plan Rows"),
+        cost: number("Total Cost"),
+        actual,
+        details,
+        children: node["Plans"]
+            .as_array()
+            .map(|plans| plans.iter().map(step).collect())
+            .unwrap_or_default(),
+    }
+}
+
+impl Step {
+    fn to_json(&self) -> Wire {
+        let mut told = json!({ "operation": self.operation, "estimatedRows": self.rows, "estimatedCost": self.cost });
+        for (key, value) in [
+            ("relation", &self.relation),
+            ("index", &self.index),
+            ("condition", &self.condition),
+        ] {
+            if let Some(value) = value {
+                told[key] = value.as_str().into();
+            }
+        }
+        if let Some(actual) = self.actual {
+            told["actualRows"] = actual.rows.into();
+            told["actualTime"] = actual.millis.into();
+            told["buffers"] = json!({ "hit": actual.hit, "read": actual.read });
+        }
+        if !self.details.is_empty() {
+            told["details"] = Wire::Object(self.details.clone());
+        }
+        if !self.children.is_empty() {
+            told["children"] = self.children.iter().map(Self::to_json).collect();
+        }
+        told
+    }
+
+    fn collect_indexes(&self, names: &mut Vec<String>) {
+        if let Some(index) = &self.index
+            && !names.contains(index)
+        {
+            names.push(index.clone());
+        }
+        self.children
+            .iter()
+            .for_each(|child| child.collect_indexes(names));
+    }
+
+    /// What changes when the database changes its mind: the nodes, where they read, and their order.
+    fn hash_shape(&self, hasher: &mut Xxh3) {
+        for part in [
+            Some(&self.operation),
+            self.relation.as_ref(),
+            self.index.as_ref(),
+        ] {
+            hasher.update(part.map_or("-", String::as_str).as_bytes());
+            hasher.update(&[0]);
+        }
+        for child in &self.children {
+            hasher.update(b"(");
+            child.hash_shape(hasher);
+            hasher.update(b")");
+        }
+    }
+
+    fn warn(&self, warnings: &mut Vec<String>) {
+        if self.details.get("Sort Space Type").and_then(Wire::as_str) == Some("Disk") {
+            warnings.push(format!(
+                "a sort of {} kB spilled to disk: raise work_mem, or sort by an index",
+                self.details["Sort Space Used"]
+            ));
+        }
+        if let Some(actual) = self.actual {
+            let (more, less) = (actual.rows.max(1.0), self.rows.max(1.0));
+            if (more / less).max(less / more) >= 10.0 && more.max(less) >= 1000.0 {
+                let place = self.relation.as_deref().unwrap_or(&self.operation);
+                warnings.push(format!(
+                    "{place}: {} rows were expected and {} came: ANALYZE may help",
+                    self.rows, actual.rows
+                ));
+            }
+        }
+        self.children.iter().for_each(|child| child.warn(warnings));
+    }
+
+    fn render(&self, depth: usize, text: &mut String) {
+        let indent = "  ".repeat(depth);
+        text.push_str(&indent);
+        if depth > 0 {
+            text.push_str("-> ");
+        }
+        text.push_str(&self.operation);
+        if let Some(index) = &self.index {
+            text.push_str(&format!(" using {index}"));
+        }
+        if let Some(relation) = &self.relation {
+            text.push_str(&format!(" on {relation}"));
+        }
+        text.push_str(&format!("  ({} rows, cost {:.1}", self.rows, self.cost));
+        if let Some(actual) = self.actual {
+            text.push_str(&format!(
+                "; really {} rows in {:.2} ms, {} pages from cache and {} read",
+                actual.rows, actual.millis, actual.hit, actual.read
+            ));
+        }
+        text.push_str(")\n");
+        if let Some(condition) = &self.condition {
+            text.push_str(&format!("{indent}     {condition}\n"));
+        }
+        self.children
+            .iter()
+            .for_each(|child| child.render(depth + 1, text));
+    }
+}
