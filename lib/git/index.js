@@ -56,11 +56,7 @@ async function* gitEvents(path, options = {}) {
   const context = { repository, people: new People(repository.name), subjects }
   const counting = new AbortController()
   let total = null
-  if (onProgress)
-    countCommits(repository, counting.signal).then(
-      count => (total = count),
-      () => {}
-    )
+  const counted = onProgress && countCommits(repository, counting.signal).then(count => (total = count), ignore)
   let done = 0
   const report = () =>
     onProgress?.({ done, total, unit: 'commits', phase: 'read', elapsed: performance.now() - started })
@@ -78,6 +74,7 @@ async function* gitEvents(path, options = {}) {
     report()
   } finally {
     counting.abort()
+    await counted
   }
 }
 
@@ -95,6 +92,9 @@ async function* parsed(repository, signal) {
   }
   yield parser.end()
 }
+
+/** Without the number of commits there is still progress to tell. */
+function ignore() {}
 
 async function countCommits(repository, signal) {
   return Number(await gitText(repository.directory, ['rev-list', '--count', ...repository.revisions, '--'], signal))
