@@ -13,14 +13,16 @@ export class Steps {
   #passed = 0
   #interrupted = false
   #what
+  #child
 
   /** @param {string} what names the run in its closing line */
   constructor(what) {
     this.#what = what
-    // The programs get the signal too, and end; what they leave open is then closed in `finally`.
+    // The program that runs ends first; what was opened around it is then closed in `finally`.
     for (const signal of ['SIGINT', 'SIGTERM']) {
       process.on(signal, () => {
         this.#interrupted = true
+        this.#child?.kill(signal)
         process.exitCode = 128 + constants.signals[signal]
       })
     }
@@ -42,6 +44,7 @@ export class Steps {
         stdio: ['ignore', 'inherit', 'inherit'],
         env: { ...process.env, ...env }
       })
+      this.#child = child
       child.on('error', error => resolve(error.message))
       child.on('close', (code, signal) => resolve(code === 0 ? true : `exit ${signal ?? code}`))
     })
