@@ -28,20 +28,20 @@ function parse(name, command, args) {
     return parseArgs({ args: [...args], options, strict: true, allowPositionals: false })
   } catch (error) {
     if (!error.code?.startsWith('ERR_PARSE_ARGS')) throw error
-    throw new UsageError(plain(error, args), name)
+    throw new UsageError(plain(error), name)
   }
 }
 
 /** Node's messages explain how to write positional arguments, of which there are none here. */
-function plain(error, args) {
+function plain(error) {
   const unexpected = /^Unexpected argument '(.*?)'\./s.exec(error.message)
   if (unexpected) return `unexpected argument '${unexpected[1]}'`
   const unknown = /^Unknown option '(.*?)'/s.exec(error.message)
   if (unknown) return `there is no option ${unknown[1]}`
-  const ambiguous = /^Option '(\S+).*argument is ambiguous/s.exec(error.message)
+  const ambiguous = /^Option '(--[^'\s]+).*argument is ambiguous/s.exec(error.message)
   if (ambiguous) return `${ambiguous[1]} needs a value; one that starts with a dash is written ${ambiguous[1]}=-VALUE`
   const missing = /^Option '(?:-\w, )?(--\S+) <value>' argument missing/.exec(error.message)
-  return missing ? `${missing[1]} needs a value` : error.message.replace(args.join(' '), '…')
+  return missing ? `${missing[1]} needs a value` : error.message
 }
 
 /** A flag that is one of a few words. */

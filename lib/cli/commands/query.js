@@ -1,6 +1,7 @@
 'use strict'
 
 const { oneOf, UsageError, wholeNumber } = require('../arguments.js')
+const { builderOf } = require('../builder.js')
 const { CONNECTION_OPTIONS, withClient } = require('../connection.js')
 const { QUERY_OPTIONS, eventQuery } = require('../event-query.js')
 const { writeJson, writeNdjson } = require('../json.js')
@@ -40,25 +41,29 @@ module.exports = {
     if (values.explain && format === 'ndjson') throw new UsageError('--explain is written as table or json', 'query')
     const query = eventQuery(values)
     await withClient(values, { signal, command: 'query' }, async client => {
-      if (values.explain) return explain(client, query, format, io, signal)
-      const answer = new Answer(client, query, { signal, timeout })
+      const builder = builderOf(client, query)
+      if (values.explain) {
+        const plan = await builder.explain({ signal })
+        return io.out.line(format === 'json' ? JSON.stringify(plan, null, 2) : plan.toString())
+      }
+      const answer = new Answer(builder, query, { signal, timeout, queryId: query.id })
       const rows = await WRITERS[format](answer.batches(), io)
-      if (format === 'table') summarize(rows, answer, io)
+      if (format === 'table') await summarize(rows, answer, io)
     })
   }
 }
 
 /** A limited query is run at once, as its answer has a cursor; any other one is streamed. */
 class Answer {
-  #client
-  #query
+  #builder
+  #limited
   #options
   #started = performance.now()
   nextCursor
 
-  constructor(client, query, options) {
-    this.#client = client
-    this.#query = query
+  constructor(builder, { limit }, options) {
+    this.#builder = builder
+    this.#limited = limit !== undefined
     this.#options = options
   }
 
@@ -67,13 +72,14 @@ class Answer {
   }
 
   async *batches() {
-    const { optimizer } = this.#client
-    if (this.#query?.limit === undefined) {
-      yield* optimizer.executeQueryBatches(this.#query, this.#options)
-      return
-    }
-    const { rows, nextCursor } = await optimizer.executeQuery(this.#query, this.#options)
+    if (!this.#limited) return yield* this.#builder.executeBatches(this.#options)
+    const { rows, nextCursor } = await this.#builder.execute(this.#options)
     this.nextCursor = nextCursor
     yield rows
   }
+}
+
+async function summarize(rows, { elapsed, nextCursor }, { err, errStyle: style }) {
+  await err.line(style.dim(`${plural(rows, 'row')} in ${duration(elapsed)}`))
+  if (nextCursor !== undefined) await err.line(style.dim(`more: --after ${nextCursor}`))
 }

@@ -1,0 +1,104 @@
+'use strict'
+
+const { bars, rowsOf, steps } = require('./answers.js')
+
+/**
+ * The questions of the demo. What is printed above an answer is the source text of `query` or
+ * `ask`, so it is what was run. `given` are the values of `findTopics` that it uses.
+ * @typedef {object} Question
+ * @property {string} title
+ * @property {(events: import('../../../index').EventsClient, given: Record<string, any>) => any} [query] to be executed
+ * @property {(events: import('../../../index').EventsClient, given: Record<string, any>) => Promise<any>} [ask]
+ * @property {readonly string[]} [given]
+ * @property {(answer: any) => string[]} show
+ * @property {(answer: any, elapsed: number) => string} [timing] instead of the time of the whole
+ * @property {string} [remark]
+ * @property {boolean} [planned] its plan is shown at the end
+ */
+
+/** @type {readonly Question[]} */
+const QUESTIONS = [
+  {
+    title: 'What happened?',
+    query: events => events.sql`
+      SELECT event_type AS type, count(*)::int AS events
+      FROM events GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 8`,
+    show: ({ rows }) => bars(rows, 'type', 'events')
+  },
+  {
+    title: 'Where was the work in the last part of the history?',
+    given: ['since'],
+    query: (events, { since }) => events.sql`
+      SELECT tags->>'area' AS area, count(*)::int AS commits
+      FROM events WHERE event_type = 'CODE.COMMITTED.SUCCESS' AND timestamp >= ${since}::timestamptz
+        AND tags ? 'area' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5`,
+    show: ({ rows }) => bars(rows, 'area', 'commits')
+  },
+  {
+    title: 'Which commits were the largest?',
+    planned: true,
+    given: ['many'],
+    query: (events, { many }) =>
+      events
+        .query()
+        .where({ eventTypes: ['CODE.COMMITTED.SUCCESS'] })
+        .where('data.insertions', 'gt', many)
+        .select({
+          when: 'timestamp',
+          area: 'tags.area',
+          lines: 'data.insertions',
+          files: 'data.files',
+          what: 'data.subject'
+        })
+        .orderBy('data.insertions', 'desc')
+        .limit(5),
+    show: ({ rows }) => rowsOf(rows),
+    remark: 'A number in JSON is compared as a number; rows where it is text or missing are left out, not an error.'
+  },
+  {
+    title: 'What belongs together?',
+    given: ['correlation'],
+    query: (events, { correlation }) =>
+      events.query().where('metadata.correlationId', 'eq', correlation).orderBy('timestamp').limit(6),
+    show: ({ rows }) => steps(rows)
+  },
+  {
+    title: 'What was merged last? Page two, too.',
+    given: ['merges'],
+    ask: async (events, { merges }) => {
+      const latest = events.query().where({ eventTypes: merges }).orderBy('timestamp', 'desc').limit(3)
+      const first = await latest.execute()
+      const second = await latest.after(first.nextCursor).execute()
+      return [first, second]
+    },
+    show: pages => pages.flatMap(({ rows }, page) => steps(rows, `page ${page + 1}`)),
+    remark: 'The cursor is a key, not a count: page 1,000 costs what page 2 costs.'
+  },
+  {
+    title: 'All of them, one at a time?',
+    ask: async events => {
+      let count = 0
+      let insertions = 0
+      for await (const event of events.query().executeStream()) {
+        count++
+        if (typeof event.data.insertions === 'number') insertions += event.data.insertions
+      }
+      return { count, insertions }
+    },
+    show: ({ count, insertions }) => rowsOf([{ events: count, insertions }]),
+    timing: ({ count }, elapsed) => `${Math.round((count / elapsed) * 1000).toLocaleString('en-US')} rows/s`
+  },
+  {
+    title: 'And a question that has no answer?',
+    query: events =>
+      events
+        .query()
+        .where({ eventTypes: ['RELEASE.*'] })
+        .where('type', 'startsWith', 'CODE.'),
+    show: ({ rowCount, executionTime }) => [
+      `${rowCount} rows after ${executionTime.toFixed(3)} ms: the contradiction was seen, the database not asked`
+    ]
+  }
+]
+
+module.exports = { QUESTIONS }
