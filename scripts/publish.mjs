@@ -29,5 +29,7 @@ for (const folder of [...platforms, root]) {
     console.log(`${manifest.name}@${manifest.version} is published already`)
     continue
   }
-  execFileSync('npm', ['publish', folder, '--access', 'public', ...process.argv.slice(2)], { stdio: 'inherit' })
+  const tag = manifest.version.includes('-') ? 'next' : 'latest'
+  const args = ['publish', folder, '--access', 'public', '--tag', tag, ...process.argv.slice(2)]
+  execFileSync('npm', args, { stdio: 'inherit' })
 }

@@ -84,7 +84,8 @@ if (process.env.TAMMA_SHARED_DATA === undefined) {
   console.log('TAMMA_SHARED_DATA is not set: tests over the real event log go without it')
 }
 try {
-  const installed = existsSync(`${root}node_modules/vitest`) || (await steps.run('npm ci', [...npm, 'ci']))
+  const installed =
+    existsSync(`${root}node_modules/vitest`) || (await steps.run('npm install', [...npm, 'install', '--no-save']))
   const ready = installed && (built || (await steps.run('build the addon', [...npm, 'run', 'build:dev'])))
   if (ready) await everything()
 } finally {
