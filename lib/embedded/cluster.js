@@ -1,5 +1,3 @@
-'use strict'
-
 /**
  * The data directory (PostgreSQL calls it a cluster): made by initdb under another name and renamed, so
  * that it is whole or absent.
@@ -13,6 +11,7 @@ const fs = require('node:fs')
 const path = require('node:path')
 const { EventsError } = require('../errors.js')
 const { program } = require('./binaries.js')
+const { sweep, unfinished } = require('./directory.js')
 const { run } = require('./programs.js')
 
 const PASSWORD = 'tamma-password'
@@ -82,7 +81,7 @@ const passwordOf = data => {
  *   temporary: boolean }} options
  */
 async function createCluster({ directory, binaries, user, temporary }) {
-  const folder = path.join(directory, `new-${crypto.randomBytes(6).toString('hex')}`)
+  const folder = unfinished(directory)
   const [made, password, marker] = ['data', PASSWORD, TEMPORARY].map(name => path.join(folder, name))
   const give = file => user && fs.chownSync(file, user.uid, user.gid)
   fs.mkdirSync(folder, { mode: 0o700 })
@@ -110,7 +109,7 @@ async function createCluster({ directory, binaries, user, temporary }) {
     if (fs.existsSync(data)) fs.rmdirSync(data) // an empty one
     fs.renameSync(made, data)
   } finally {
-    fs.rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
+    await sweep(directory)
   }
 }
 

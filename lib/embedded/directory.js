@@ -1,5 +1,3 @@
-'use strict'
-
 /**
  * Where a database lives.
  *
@@ -20,8 +18,7 @@ const { isRoot, serverUser, closedFolder } = require('./user.js')
 /** Lies in a directory that was made for a temporary database, and goes with it. */
 const CREATED = 'created'
 
-const unusable = (message, cause) =>
-  new EventsError('CONNECTION_FAILED', message, { path: 'embedded.directory', cause })
+const unusable = message => new EventsError('CONNECTION_FAILED', message, { path: 'embedded.directory' })
 
 /** The nearest folder upwards with a package.json: runs from its subfolders share one database. */
 function projectRoot() {
@@ -53,11 +50,13 @@ function dataHome() {
   return xdg && path.isAbsolute(xdg) ? xdg : path.join(home, '.local', 'share')
 }
 
-/** Makes the folder and its missing parents; answers the first one made. The server's user may pass through. */
+/** Makes the folder and its missing parents; answers the first one made. */
 function make(folder) {
-  const first = fs.mkdirSync(folder, { recursive: true, mode: 0o700 })
-  if (first !== undefined && isRoot()) {
-    for (let made = folder; made.length >= first.length; made = path.dirname(made)) fs.chmodSync(made, 0o711)
+  if (!isRoot()) return fs.mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const passable = 0o711 // for the server's user, whatever the umask is
+  const first = fs.mkdirSync(folder, { recursive: true, mode: passable })
+  if (first !== undefined) {
+    for (let made = folder; made.length >= first.length; made = path.dirname(made)) fs.chmodSync(made, passable)
   }
   return first
 }
@@ -108,7 +107,13 @@ function choose(wanted, persistent) {
   return homeDirectory(name) ?? temporaryDirectory(name)
 }
 
-function open(wanted, persistent) {
+/**
+ * The directory of the database: absolute, without symbolic links, and made where it was missing.
+ * @param {string | undefined} wanted
+ * @param {boolean | undefined} persistent
+ * @returns {string}
+ */
+function openDirectory(wanted, persistent) {
   const directory = choose(wanted, persistent)
   const user = serverUser(directory)
   const closed = closedFolder(directory, user)
@@ -128,31 +133,19 @@ function open(wanted, persistent) {
   return directory
 }
 
-/**
- * The directory of the database: absolute, without symbolic links, and made where it was missing.
- * @param {string | undefined} wanted
- * @param {boolean | undefined} persistent
- * @returns {string}
- */
-function openDirectory(wanted, persistent) {
-  try {
-    return open(wanted, persistent)
-  } catch (cause) {
-    if (cause instanceof EventsError) throw cause
-    throw unusable(`the directory for the embedded database cannot be used: ${cause.message}`, cause)
-  }
-}
+/** The name of something unfinished: complete things are renamed out of it, and doomed ones into it. */
+const unfinished = directory => path.join(directory, `unfinished-${crypto.randomBytes(6).toString('hex')}`)
+
+const remove = file => fs.promises.rm(file, { recursive: true, force: true, maxRetries: 3 })
 
 /**
- * Removes what a start that was killed half-way left.
+ * Removes what was left by someone who was killed half-way.
  * @param {string} directory its start lock is held
  */
-function sweep(directory) {
-  for (const name of fs.readdirSync(directory).filter(name => name.startsWith('new-'))) {
-    // Its initdb may still be writing for a moment; the next start sweeps again.
-    try {
-      fs.rmSync(path.join(directory, name), { recursive: true, force: true })
-    } catch {}
+async function sweep(directory) {
+  for (const name of fs.readdirSync(directory).filter(name => name.startsWith('unfinished-'))) {
+    // An initdb whose parent was killed may still be writing; the next start sweeps again.
+    await remove(path.join(directory, name)).catch(() => {})
   }
 }
 
@@ -160,11 +153,12 @@ function sweep(directory) {
  * Removes the database, and nothing that someone else put beside it.
  * @param {string} directory its use lock is held, exclusively or by someone who is starting
  */
-function removeDatabase(directory) {
-  const ours = name => ['data', 'server.log', 'machine'].includes(name) || /^(new|binaries)-/.test(name)
-  for (const name of fs.readdirSync(directory).filter(ours)) {
-    fs.rmSync(path.join(directory, name), { recursive: true, force: true, maxRetries: 3 })
-  }
+async function removeDatabase(directory) {
+  const data = path.join(directory, 'data')
+  // By one rename, so that whoever is killed here leaves no half of a database.
+  if (fs.existsSync(data)) fs.renameSync(data, unfinished(directory))
+  const ours = name => name === 'server.log' || name === 'machine' || /^(unfinished|binaries)-/.test(name)
+  for (const name of fs.readdirSync(directory).filter(ours)) await remove(path.join(directory, name))
 }
 
 /**
@@ -183,4 +177,4 @@ function removeDirectory(directory) {
   }
 }
 
-module.exports = { openDirectory, sweep, removeDatabase, removeDirectory }
+module.exports = { openDirectory, unfinished, sweep, removeDatabase, removeDirectory }

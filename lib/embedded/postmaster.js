@@ -1,5 +1,3 @@
-'use strict'
-
 /**
  * The server's main process: found by its pid file, started, and stopped.
  *

@@ -1,5 +1,3 @@
-'use strict'
-
 /**
  * One user's part in a running server, from the use lock to the last one's stop.
  *
@@ -93,15 +91,15 @@ class Session {
       }
       if (!this.#use.current()) return false // someone else was the last, and removed the database
       const stopped = await stopPostmaster(this.data)
-      if (this.temporary) this.#remove(start)
+      if (this.temporary) await this.#remove(start)
       return stopped
     } finally {
       last.close()
     }
   }
 
-  #remove(held) {
-    removeDatabase(this.#directory)
+  async #remove(held) {
+    await removeDatabase(this.#directory)
     const start = held ?? new Lock(this.#directory, 'start.lock')
     try {
       // Someone who is starting needs the directory; they find it empty.
