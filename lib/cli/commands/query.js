@@ -1,13 +1,13 @@
 'use strict'
 
 const { oneOf, UsageError, wholeNumber } = require('../arguments.js')
-const { builderOf } = require('../builder.js')
 const { CONNECTION_OPTIONS, withClient } = require('../connection.js')
 const { QUERY_OPTIONS, eventQuery } = require('../event-query.js')
 const { writeJson, writeNdjson } = require('../json.js')
 const { writeTable } = require('../table.js')
 const { duration, plural } = require('../text.js')
 
+const WRITTEN_ROWS = 500
 const WRITERS = { table: writeTable, json: writeJson, ndjson: writeNdjson }
 
 /** @type {import('../commands.js').Command} */
@@ -41,12 +41,12 @@ module.exports = {
     if (values.explain && format === 'ndjson') throw new UsageError('--explain is written as table or json', 'query')
     const query = eventQuery(values)
     await withClient(values, { signal, command: 'query' }, async client => {
-      const builder = builderOf(client, query)
+      const { optimizer } = client
       if (values.explain) {
-        const plan = await builder.explain({ signal })
+        const plan = await optimizer.createExecutionPlan(query, { signal })
         return io.out.line(format === 'json' ? JSON.stringify(plan, null, 2) : plan.toString())
       }
-      const answer = new Answer(builder, query, { signal, timeout, queryId: query.id })
+      const answer = new Answer(optimizer, query, { signal, timeout })
       const rows = await WRITERS[format](answer.batches(), io)
       if (format === 'table') await summarize(rows, answer, io)
     })
@@ -55,15 +55,15 @@ module.exports = {
 
 /** A limited query is run at once, as its answer has a cursor; any other one is streamed. */
 class Answer {
-  #builder
-  #limited
+  #optimizer
+  #query
   #options
   #started = performance.now()
   nextCursor
 
-  constructor(builder, { limit }, options) {
-    this.#builder = builder
-    this.#limited = limit !== undefined
+  constructor(optimizer, query, options) {
+    this.#optimizer = optimizer
+    this.#query = query
     this.#options = options
   }
 
@@ -72,11 +72,27 @@ class Answer {
   }
 
   async *batches() {
-    if (!this.#limited) return yield* this.#builder.executeBatches(this.#options)
-    const { rows, nextCursor } = await this.#builder.execute(this.#options)
+    if (this.#query?.limit === undefined) {
+      yield* inBatches(this.#optimizer.executeQueryStream(this.#query, this.#options))
+      return
+    }
+    const { rows, nextCursor } = await this.#optimizer.executeQuery(this.#query, this.#options)
     this.nextCursor = nextCursor
     yield rows
   }
+}
+
+/** Rows by the hundred, as a write for each would cost more than the row. */
+async function* inBatches(rows) {
+  let batch = []
+  for await (const row of rows) {
+    batch.push(row)
+    if (batch.length === WRITTEN_ROWS) {
+      yield batch
+      batch = []
+    }
+  }
+  yield batch
 }
 
 async function summarize(rows, { elapsed, nextCursor }, { err, errStyle: style }) {
