@@ -96,7 +96,8 @@ it.each([
   'Select a table',
   'set by the caller',
   'with a LIMIT of its own',
-  'SELECTED'
+  'SELECTED',
+  'EXPLAIN gave no plan'
 ])('takes prose for what it is: %j', prose =>
   expect(errorsOf('exec/pool.rs', `const A: &str = "${prose}";`)).toEqual([])
 )

@@ -29,9 +29,12 @@ const CLAUSE =
   'SELECT|FROM|WHERE|GROUP BY|ORDER BY|HAVING|LIMIT|OFFSET|(?:LEFT |INNER |CROSS )?JOIN|UNION ALL|RETURNING|ON CONFLICT'
 const CLAUSE_AT_EDGE = new RegExp(`^\\s*(?:${CLAUSE})(?:\\s|$)|(?:^|\\s)(?:${CLAUSE})\\s*$`)
 const CLAUSE_INSIDE = new RegExp(`\\b(?:${CLAUSE})\\b`, 'g')
+/** 'EXPLAIN gave no plan': a message that begins with a keyword. */
+const SENTENCE = /^[A-Z]+(?: [a-z]+){2,}[.:]?$/
 
 /** A statement, or a piece that statements are put together from. Keywords are written in capitals. */
 function looksLikeSql(text) {
+  if (SENTENCE.test(text)) return false
   return STATEMENT.test(text) || CLAUSE_AT_EDGE.test(text) || (text.match(CLAUSE_INSIDE)?.length ?? 0) >= 2
 }
 
