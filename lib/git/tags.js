@@ -70,11 +70,15 @@ async function* records(chunks) {
   }
 }
 
+/** A longer name is no version's, and the pattern below would take its time over it. */
+const LONGEST_VERSIONED = 100
+
 /**
  * The version that a tag's name ends with: 'v1.2.3', 'core@2.0.0-rc.1', 'release-2024.1'.
  * @returns {{ version: string, prerelease: boolean, package?: string } | undefined}
  */
 function versionOf(name) {
+  if (name.length > LONGEST_VERSIONED) return undefined
   const match = /^(?:(.+?)[@/_-])?v?(\d+(?:\.\d+)+)([-+.]?[0-9A-Za-z][0-9A-Za-z.+-]*)?$/.exec(name)
   if (!match) return undefined
   const [, prefix, numbers, suffix = ''] = match

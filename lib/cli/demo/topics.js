@@ -5,6 +5,7 @@ const MERGES = ['PR.MERGED.*', 'PR.BACKPORTED.*']
 /**
  * What to ask about, so that the questions suit ten years of history and ten commits alike.
  * @param {import('../../../index').EventsClient} events
+ * @returns {Promise<Record<string, any> | undefined>} nothing where there are no events
  */
 async function findTopics(events) {
   const [
@@ -28,6 +29,7 @@ async function findTopics(events) {
       GROUP BY 1 ORDER BY count(DISTINCT event_type) DESC, count(*) DESC, 1 LIMIT 1`.execute(),
     events.query().where({ eventTypes: MERGES }).limit(1).execute()
   ])
+  if (range.first === null) return undefined
   return {
     since: lastPart(range.first, range.last),
     many: roundDown(large?.many ?? 0),

@@ -15,6 +15,7 @@ const WIDTH = 96
  */
 async function tour(events, io, signal) {
   const topics = await findTopics(events)
+  if (topics === undefined) return io.out.line('There is no event yet, and so nothing to ask.')
   for (const [at, question] of QUESTIONS.entries()) {
     signal.throwIfAborted()
     await showQuestion(events, io, question, at + 1, topics)
@@ -57,7 +58,8 @@ async function showPlan(events, { out, style }, topics) {
 
 /** The text of a query, with the call that runs it at the end of its last line, or on one of its own. */
 function chained(query, call) {
-  const lines = sourceOf(query)
+  const [first, ...rest] = sourceOf(query)
+  const lines = [`await ${first}`, ...rest]
   return lines.at(-1).trim().startsWith('.') ? [...lines, `  ${call}`] : [...lines.slice(0, -1), lines.at(-1) + call]
 }
 

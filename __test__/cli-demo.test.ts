@@ -1,0 +1,69 @@
+// The demo as a child process, with a server of its own, on a small history and on a file.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { QUESTIONS } from '../lib/cli/demo/questions.js'
+import { sourceOf } from '../lib/cli/demo/source.js'
+import { run } from './cli-process'
+import { eventsOf, TestRepository } from './git-repository'
+
+let repository: TestRepository
+let folder: string
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'tamma-demo-'))
+  repository = new TestRepository()
+})
+afterAll(() => {
+  repository.remove()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+function expectTour({ code, stdout, stderr }: { code: number | null; stdout: string; stderr: string }, events: number) {
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(stdout).toMatch(/^✔ PostgreSQL \d+\.\d+ of its own is up/)
+  expect(stdout).toContain(`✔ ${events} event${events === 1 ? '' : 's'} from `)
+  for (const { title } of QUESTIONS) expect(stdout).toContain(title)
+  expect(stdout).toContain('planned?')
+  expect(stdout).not.toMatch(/undefined|NaN|Infinity|\[object/)
+  for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(140)
+}
+
+test('on a history without a commit', async () => {
+  const { code, stdout, stderr } = await run(['demo', '--git', repository.path])
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  expect(stdout).toContain('✔ 0 events from the git history of shop')
+  expect(stdout).toContain('nothing to ask')
+}, 60_000)
+
+test.each([1, 8])(
+  'on a history of %i commits',
+  async commits => {
+    for (let n = Number(repository.git('rev-list', '--all', '--count')) + 1; n <= commits; n++) {
+      repository.commit(`feat: number ${n} (#${n})`, { 'src/a.ts': 'x\n'.repeat(n * 100) })
+    }
+    expectTour(await run(['demo', '--git', repository.path]), 2 * commits)
+  },
+  60_000
+)
+
+test('on a file, and where the database is kept it can be asked more', async () => {
+  const events = await eventsOf(repository)
+  writeFileSync(join(folder, 'events.ndjson'), events.map(event => JSON.stringify(event)).join('\n'))
+  const directory = join(folder, 'kept')
+  const demo = await run(['demo', '--ndjson', join(folder, 'events.ndjson'), '--embedded', directory])
+  expectTour(demo, events.length)
+  expect(demo.stdout).toContain('Ask more: ')
+  const { stdout } = await run(['query', '--embedded', directory, '--format', 'ndjson'])
+  expect(stdout.trim().split('\n')).toHaveLength(events.length)
+}, 60_000)
+
+test('what is printed as the question is what was asked', () => {
+  expect(sourceOf((events: { query(): unknown }) => events.query())).toEqual(['events.query()'])
+  for (const { query, ask } of QUESTIONS) {
+    const lines = sourceOf(query ?? ask)
+    expect(lines.length).toBeGreaterThan(0)
+    expect(lines.join('')).not.toMatch(/=> *$/)
+    for (const line of lines) expect(line.length).toBeLessThanOrEqual(110)
+  }
+})
