@@ -20,3 +20,54 @@ export declare class FileLock {
   /** Releases the lock. A second call does nothing. */
   close(): void
 }
+
+/** A client's core. A query is its JSON text, SQL is `{"strings", "values"}`. Everything goes in and out as JSON text; errors come as `{"error":{…}}`. */
+export declare class NativeClient {
+  /**
+   * A client of these options. Connects to nothing yet. Throws an error whose message is the
+   * JSON of what is wrong.
+   */
+  static open(options: string): NativeClient
+  /** Connects. Resolves with the server's version. */
+  connect(): Promise<string>
+  /** The SQL of a query, as `{"sql", "parameters"}`. */
+  compile(query: string): string
+  /**
+   * Runs a query, or the caller's own SQL. Resolves with its only batch, or with the first and
+   * the stream of the others.
+   */
+  execute(call: string, isSql: boolean, options?: string | undefined | null): Promise<string | [string, NativeStream]>
+  /**
+   * Runs a query, or the caller's own SQL. Its batches come as they are made; those of a
+   * buffered run obey the limits of a buffered result.
+   */
+  stream(call: string, isSql: boolean, buffered: boolean, options?: string | undefined | null): NativeStream
+  /** The plan of a query. */
+  explain(query: string, options?: string | undefined | null): Promise<string>
+  /** Stops a query. Resolves once it has stopped on the server. */
+  cancel(queryId: string): Promise<string>
+  /** Stores events, a JSON list, in one transaction. Resolves with the receipt. */
+  append(events: string): Promise<string>
+  /** Ends all that runs. Resolves once the connections are gone. */
+  close(): Promise<string>
+}
+
+/** Takes newline-delimited JSON, cut anywhere. Collected before its end, it stops importing. */
+export declare class NativeImport {
+  /** An import into a client's table, which reports this many refused lines one by one. */
+  static open(client: NativeClient, maxListed: number): NativeImport
+  /** Takes more of the source. Resolves when there is room for more. */
+  push(bytes: Buffer): Promise<string>
+  /** Resolves with the report once everything is stored. */
+  finish(): Promise<string>
+  /** Stops. Resolves when the connection is free again; chunks that were stored stay. */
+  abort(): Promise<string>
+}
+
+/** Batches of a run, as JSON text. Closed when it is collected. */
+export declare class NativeStream {
+  /** The next batch where there is one, else a promise of it; null after the last. */
+  next(): string | null | Promise<string | null>
+  /** Ends the run: its statement is cancelled on the server. A second call does nothing. */
+  close(): void
+}

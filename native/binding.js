@@ -836,3 +836,6 @@ function __napiStampBindingTarget(exportsObject, target) {
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
 module.exports.FileLock = nativeBinding.FileLock
+module.exports.NativeClient = nativeBinding.NativeClient
+module.exports.NativeImport = nativeBinding.NativeImport
+module.exports.NativeStream = nativeBinding.NativeStream

@@ -14,6 +14,7 @@
 //! ```
 
 pub mod exec;
+pub mod ingest;
 pub mod model;
 pub mod plan;
 pub mod query;

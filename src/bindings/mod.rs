@@ -1,5 +1,15 @@
 //! What Node sees. napi types live here and nowhere else.
+//!
+//! Unsafe code is allowed here because N-API is C. The rules that keep it sound: a raw `napi_env`
+//! is used only on its own JavaScript thread, inside a call from Node; a deferred is settled once,
+//! there; nothing that Node owns is borrowed across an await.
 
 #![allow(unsafe_code)]
 
+mod client;
 mod file_lock;
+mod importer;
+mod inbox;
+mod port;
+mod runtime;
+mod value;

@@ -23,6 +23,11 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// The batch that says what went wrong in this package.
+    pub fn internal(what: &'static str) -> Self {
+        Self::error(&Error::Internal(what.into()), None)
+    }
+
     /// The batch that says what went wrong.
     pub fn error(error: &Error, query_id: Option<&str>) -> Self {
         Self {

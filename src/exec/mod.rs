@@ -16,13 +16,14 @@ mod registry;
 mod run;
 mod user;
 
-pub use batch::Batch;
-pub use config::{BigintMode, Config, Limits};
-pub use connection::Connection;
+pub use batch::{Batch, IntoAscii, describe};
+pub use config::Config;
+
 pub use engine::Engine;
 pub use explain::ExplainOptions;
-pub use fault::{database_fault, fault};
+pub use arguments::arguments;
+pub use fault::{fault, spares_connection};
 pub use pool::{Lease, Pool};
 pub use registry::{Reason, Ticket};
-pub use run::{Mode, Run, RunOptions};
+pub use run::{Mode, Run, RunOptions, sql_text, token};
 pub use user::UserSql;

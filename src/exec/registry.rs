@@ -114,13 +114,6 @@ impl Registry {
         Ok(())
     }
 
-    /// Asks a query to stop, and does not wait. Unknown ids are none of its business.
-    pub fn abort(&self, id: &str) {
-        if let Some(entry) = self.lock().running.get(id) {
-            entry.stop(Reason::Cancelled);
-        }
-    }
-
     /// Stops all queries and takes no more.
     pub fn close(&self) {
         let mut queries = self.lock();

@@ -1,0 +1,159 @@
+'use strict'
+
+/**
+ * The fluent builder: collects an `EventQuery`, step by step. Each call gives a new builder, so a
+ * prefix can be shared. Nothing is judged before the query is run or shown: the core then checks
+ * the whole of it, and errors name paths of `toQuery()`.
+ */
+
+const { EventsError, unwrap } = require('./errors.js')
+const { merged } = require('./filters.js')
+const { explain } = require('./plan.js')
+const { Call, execute } = require('./run.js')
+const { RowStream } = require('./stream.js')
+const { copied, encodeQuery } = require('./wire.js')
+
+const DEFAULT_BATCH = 1000
+
+class QueryBuilder {
+  /** The connection to the core, shared by all builders of a client. */
+  #client
+  #parts
+  #query
+  #call
+
+  constructor(client, parts = [], query = {}) {
+    this.#client = client
+    this.#parts = parts
+    this.#query = query
+  }
+
+  #with(members) {
+    return new QueryBuilder(this.#client, this.#parts, { ...this.#query, ...members })
+  }
+
+  #add(member, items) {
+    return this.#with({ [member]: [...(this.#query[member] ?? []), ...items] })
+  }
+
+  select(fields) {
+    if (Array.isArray(fields)) return fields.length === 0 ? this.#with({ select: [] }) : this.#add('select', copied(fields))
+    if (fields === null || typeof fields !== 'object') return this.#with({ select: fields })
+    return this.#add('select', Object.entries(fields).map(([as, field]) => ({ as, field })))
+  }
+
+  where(first, op, ...value) {
+    const part = arguments.length === 1 ? copied(first) : condition(first, op, value)
+    return new QueryBuilder(this.#client, [...this.#parts, part], this.#query)
+  }
+
+  orderBy(field, direction) {
+    const key = direction !== null && typeof direction === 'object' ? { field, ...direction } : { field, direction }
+    for (const member of ['direction', 'nulls']) if (key[member] === undefined) delete key[member]
+    return this.#add('orderBy', [key])
+  }
+
+  limit(count) {
+    return this.#with({ limit: count })
+  }
+
+  offset(count) {
+    return this.#with({ offset: count })
+  }
+
+  after(cursor) {
+    if (cursor !== undefined) return this.#with({ after: cursor })
+    const { after: _, ...rest } = this.#query
+    return new QueryBuilder(this.#client, this.#parts, rest)
+  }
+
+  hint(hint) {
+    return this.#with({ hints: hint !== null && typeof hint === 'object' ? { ...this.#query.hints, ...copied(hint) } : hint })
+  }
+
+  cache(hint = true) {
+    return this.hint({ cache: typeof hint === 'number' || typeof hint === 'string' ? { maxStaleness: hint } : hint })
+  }
+
+  parallel(workers) {
+    return this.hint(workers === undefined ? { parallel: true } : { parallel: true, workers })
+  }
+
+  timeout(milliseconds) {
+    return this.hint({ timeout: milliseconds })
+  }
+
+  /** The call to the core; made once, since a builder never changes. */
+  #compiled() {
+    this.#call ??= new Call(this.#client.native, encodeQuery(this.toQuery()), { bigints: this.#client.bigints })
+    return this.#call
+  }
+
+  async execute(options) {
+    return execute(this.#compiled(), options)
+  }
+
+  async executeFirst(options) {
+    const { rows } = await this.limit(Math.min(1, this.#query.limit ?? 1)).execute(options)
+    return rows[0]
+  }
+
+  executeStream(options) {
+    return new RowStream(lazily(() => this.#compiled()), options)
+  }
+
+  executeBatches(options) {
+    const size = options?.batchSize ?? this.#query.hints?.batchSize ?? DEFAULT_BATCH
+    return new RowStream(lazily(() => this.#compiled()), options, size)
+  }
+
+  async explain(options) {
+    return explain(this.#compiled(), options)
+  }
+
+  toQuery() {
+    return copied({ filter: merged(this.#parts), ...this.#query })
+  }
+
+  toSQL() {
+    return unwrap(this.#client.native.compile(this.#compiled().text))
+  }
+}
+
+/** A condition of the three-argument form. `exists` may go without a value. */
+function condition(field, op, value) {
+  if (value.length > 1) throw new EventsError('INVALID_QUERY', 'where takes a field, an operator and one value', { path: 'where' })
+  const given = value.length === 1 && !(op === 'exists' && value[0] === undefined)
+  return given ? { field, op, value: copied(value[0]) } : { field, op }
+}
+
+/** What is wrong with a query shows at a stream's first `next()`, as a generator's errors do. */
+function lazily(make) {
+  let call
+  const made = () => (call ??= make())
+  return {
+    get native() {
+      return made().native
+    },
+    get text() {
+      return made().text
+    },
+    isSql: false,
+    get bigints() {
+      return made().bigints
+    }
+  }
+}
+
+/** What the contract names and this version does not build yet. */
+for (const method of ['from', 'join', 'groupBy', 'having', 'count', 'sum', 'avg', 'min', 'max', 'aggregate', 'timeWindow', 'timeBucket', 'pattern', 'sequence', 'since', 'export']) {
+  Object.defineProperty(QueryBuilder.prototype, method, {
+    value: function unsupported() {
+      throw new EventsError('UNSUPPORTED', `${method}() is not part of this version`, { path: method })
+    },
+    writable: true,
+    configurable: true
+  })
+}
+
+module.exports = { QueryBuilder }

@@ -1,0 +1,117 @@
+'use strict'
+
+/** The client: opening it, what it offers, and closing it. */
+
+const { EventsError, fromNative, unwrap } = require('./errors.js')
+const { QueryBuilder } = require('./builder.js')
+const { append, importEvents } = require('./ingest.js')
+const { connectOptions } = require('./options.js')
+const { Optimizer } = require('./optimizer.js')
+const { sql } = require('./sql.js')
+
+/** Parts of the contract that this version does not build yet. */
+const LATER = ['indexes', 'cache', 'monitor', 'analytics']
+
+class EventsClient {
+  #core
+  #server
+  #closing
+
+  constructor(core, server) {
+    this.#core = core
+    this.#server = server
+    this.optimizer = new Optimizer(core)
+    Object.freeze(this)
+  }
+
+  query() {
+    return new QueryBuilder(this.#core)
+  }
+
+  sql(strings, ...values) {
+    return sql(this.#core, strings, values)
+  }
+
+  async append(events, condition) {
+    return append(this.#core, events, condition)
+  }
+
+  async importEvents(source, options) {
+    return importEvents(this.#core, source, options)
+  }
+
+  async migrate() {
+    return unwrap(await this.#core.native.migrate())
+  }
+
+  async snapshot() {
+    throw new EventsError('UNSUPPORTED', 'snapshot() is not part of this version')
+  }
+
+  close() {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close() {
+    try {
+      unwrap(await this.#core.native.close())
+    } finally {
+      await this.#server?.stop()
+    }
+  }
+}
+
+for (const part of LATER) {
+  Object.defineProperty(EventsClient.prototype, part, {
+    get() {
+      throw new EventsError('UNSUPPORTED', `client.${part} is not part of this version`)
+    },
+    configurable: true
+  })
+}
+if (Symbol.asyncDispose !== undefined) {
+  Object.defineProperty(EventsClient.prototype, Symbol.asyncDispose, {
+    value: function asyncDispose() {
+      return this.close()
+    },
+    writable: true,
+    configurable: true
+  })
+}
+
+async function connect(options) {
+  const { core, embedded, migrate } = connectOptions(options)
+  let server
+  if (embedded !== undefined) {
+    // Loaded where it is wanted: it starts processes, and most services never need it.
+    const { startEmbedded } = require('./embedded')
+    server = await startEmbedded(embedded)
+    core.url = server.url
+  }
+  try {
+    const native = open(core)
+    try {
+      unwrap(await native.connect())
+      if (migrate) unwrap(await native.migrate())
+    } catch (error) {
+      await native.close()
+      throw error
+    }
+    return new EventsClient({ native, bigints: core.bigint === 'bigint' }, server)
+  } catch (error) {
+    await server?.stop()
+    throw error
+  }
+}
+
+function open(core) {
+  const { NativeClient } = require('./native.js')
+  try {
+    return NativeClient.open(JSON.stringify(core))
+  } catch (error) {
+    throw error.message.startsWith('{') ? fromNative(JSON.parse(error.message)) : error
+  }
+}
+
+module.exports = { connect }

@@ -1,0 +1,52 @@
+'use strict'
+
+/** Queries as values: run, streamed and explained without the builder. */
+
+const { EventsError, unwrap } = require('./errors.js')
+const { explain } = require('./plan.js')
+const { Call, execute } = require('./run.js')
+const { RowStream } = require('./stream.js')
+const { encodeQuery } = require('./wire.js')
+
+const LATER = ['optimizeQuery', 'estimateQueryCost', 'getQueryStats', 'getSlowQueries', 'analyzeIndexUsage']
+
+class Optimizer {
+  #core
+
+  constructor(core) {
+    this.#core = core
+  }
+
+  #call(query) {
+    return new Call(this.#core.native, encodeQuery(query), { bigints: this.#core.bigints })
+  }
+
+  async createExecutionPlan(query, options) {
+    return explain(this.#call(query), options)
+  }
+
+  async executeQuery(query, options) {
+    return execute(this.#call(query), options)
+  }
+
+  executeQueryStream(query, options) {
+    return new RowStream(this.#call(query), options)
+  }
+
+  async cancelQuery(queryId) {
+    if (typeof queryId !== 'string') throw new EventsError('INVALID_QUERY', 'queryId: must be a string', { path: 'queryId' })
+    unwrap(await this.#core.native.cancel(queryId))
+  }
+}
+
+for (const method of LATER) {
+  Object.defineProperty(Optimizer.prototype, method, {
+    value: async function unsupported() {
+      throw new EventsError('UNSUPPORTED', `optimizer.${method}() is not part of this version`)
+    },
+    writable: true,
+    configurable: true
+  })
+}
+
+module.exports = { Optimizer }

@@ -1,0 +1,117 @@
+'use strict'
+
+/** Runs: a call to the core, its options and its signal; buffered here, streamed in `stream.js`. */
+
+const { EventsError, fromNative, aborted } = require('./errors.js')
+const { RowReader } = require('./rows.js')
+
+/** What can be run: a query's JSON text, or SQL's. Made by the builder and by `client.sql`. */
+class Call {
+  constructor(native, text, { isSql = false, bigints = false } = {}) {
+    this.native = native
+    this.text = text
+    this.isSql = isSql
+    this.bigints = bigints
+  }
+}
+
+const KNOWN = ['signal', 'timeout', 'queryId', 'batchSize', 'analyze']
+
+/** Checks the options of a run. In options, `undefined` means left out. */
+function checkOptions(options = {}, known = KNOWN) {
+  if (options === null || typeof options !== 'object') throw invalid('options', 'must be an object')
+  for (const key of Object.keys(options)) {
+    if (options[key] !== undefined && !known.includes(key)) throw invalid(key, `is not an option; known are ${known.join(', ')}`)
+  }
+  const { signal, timeout, queryId, batchSize } = options
+  if (signal !== undefined && (signal === null || typeof signal.addEventListener !== 'function')) throw invalid('signal', 'must be an AbortSignal')
+  if (timeout !== undefined && !(Number.isInteger(timeout) && timeout >= 0 && timeout <= 2 ** 53)) {
+    throw invalid('timeout', 'must be a whole number of milliseconds; 0 asks for the cap')
+  }
+  if (queryId !== undefined && (typeof queryId !== 'string' || queryId === '')) throw invalid('queryId', 'must be a string that is not empty')
+  if (batchSize !== undefined && !(Number.isInteger(batchSize) && batchSize > 0)) throw invalid('batchSize', 'must be a whole number of rows from 1')
+  return options
+}
+
+function invalid(path, problem) {
+  return new EventsError('INVALID_QUERY', `${path}: ${problem}`, { path })
+}
+
+/** The options that the core takes, as JSON text; nothing where there are none. */
+function nativeOptions({ timeout, queryId, analyze }) {
+  if (timeout === undefined && queryId === undefined && analyze === undefined) return undefined
+  return JSON.stringify({ timeout, queryId, analyze })
+}
+
+/** Parses a batch; a described error is thrown. */
+function parsed(text) {
+  const batch = JSON.parse(text)
+  if (batch.error !== undefined) throw fromNative(batch.error)
+  return batch
+}
+
+/**
+ * A promise that rejects when the signal fires, and a way to stop listening.
+ * @param {AbortSignal} signal
+ * @param {() => void} stop
+ */
+function onAbort(signal, stop) {
+  let listener
+  const fired = new Promise((_, reject) => {
+    listener = () => {
+      stop()
+      reject(aborted(signal.reason))
+    }
+    signal.addEventListener('abort', listener, { once: true })
+  })
+  fired.catch(() => {})
+  return { fired, done: () => signal.removeEventListener('abort', listener) }
+}
+
+/** Reads a buffered run to its end. */
+async function readAll(call, first, next) {
+  const reader = new RowReader(call.bigints)
+  let batch = parsed(first)
+  let rows = reader.rows(batch)
+  const parts = []
+  while (batch.end === undefined) {
+    parts.push(rows)
+    batch = parsed(await next())
+    rows = reader.rows(batch)
+  }
+  return { rows: parts.length === 0 ? rows : parts.concat([rows]).flat(), end: batch.end }
+}
+
+/** Runs a call and gives its whole result. */
+async function execute(call, options) {
+  const { signal } = checkOptions(options)
+  if (signal?.aborted) throw aborted(signal.reason)
+  const { rows, end } = signal ? await executeAbortable(call, options) : await executeDirectly(call, options ?? {})
+  const { token, rowCount, executionTime, queryId, ...more } = end
+  return { queryId, token, rows, rowCount, executionTime, cache: 'off', ...more }
+}
+
+async function executeDirectly(call, options) {
+  const answer = await call.native.execute(call.text, call.isSql, nativeOptions(options))
+  if (typeof answer === 'string') return readAll(call, answer)
+  const [first, stream] = answer
+  try {
+    return await readAll(call, first, () => stream.next())
+  } finally {
+    stream.close()
+  }
+}
+
+async function executeAbortable(call, options) {
+  const stream = call.native.stream(call.text, call.isSql, true, nativeOptions(options))
+  const abort = onAbort(options.signal, () => stream.close())
+  const next = () => Promise.race([stream.next(), abort.fired])
+  try {
+    return await readAll(call, await next(), next)
+  } finally {
+    abort.done()
+    stream.close()
+  }
+}
+
+module.exports = { Call, checkOptions, nativeOptions, parsed, execute, onAbort }

@@ -1,0 +1,187 @@
+'use strict'
+
+/** Async iterators over a run: row by row, or batch by batch. */
+
+const { EventsError, aborted } = require('./errors.js')
+const { RowReader } = require('./rows.js')
+const { checkOptions, nativeOptions, parsed } = require('./run.js')
+
+const AsyncIteratorPrototype = Object.getPrototypeOf(Object.getPrototypeOf(async function* () {}.prototype))
+
+/** Longest time without a turn of the event loop, in milliseconds. */
+const TURN = 8
+
+const immediate = () => new Promise(resolve => setImmediate(resolve))
+
+/**
+ * The rows of a run, one at a time or `batchSize` at a time, as an async generator has it: lazy,
+ * single use, in order even for callers that do not wait. Unlike a generator's, `return()` does
+ * not wait for rows that are under way: the statement is cancelled at once.
+ */
+class RowStream {
+  #call
+  #options
+  #batchSize
+  #native
+  #reader
+  #rows = []
+  #at = 0
+  #state = 'new'
+  #failure
+  #waiting = []
+  #turned = 0
+  #onAbort
+  #born = {}
+
+  /**
+   * @param {import('./run.js').Call} call
+   * @param {object} [options]
+   * @param {number} [batchSize] rows of one value; 0 for single rows
+   */
+  constructor(call, options, batchSize = 0) {
+    this.#call = call
+    this.#options = options
+    this.#batchSize = batchSize
+    // Where the stream was asked for: errors surface later, from a stack that says nothing.
+    Error.captureStackTrace(this.#born, RowStream)
+  }
+
+  next() {
+    if (this.#waiting.length === 0 && this.#isReady() && performance.now() - this.#turned < TURN) {
+      return Promise.resolve({ value: this.#take(), done: false })
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject })
+      if (this.#waiting.length === 1) this.#pump()
+    })
+  }
+
+  return(value) {
+    this.#finish()
+    this.#drop()
+    for (const { resolve } of this.#waiting.splice(0)) resolve({ value: undefined, done: true })
+    return Promise.resolve({ value, done: true })
+  }
+
+  throw(error) {
+    this.return()
+    return Promise.reject(error)
+  }
+
+  [Symbol.asyncIterator]() {
+    return this
+  }
+
+  get [Symbol.toStringTag]() {
+    return 'AsyncGenerator'
+  }
+
+  #isReady() {
+    const left = this.#rows.length - this.#at
+    return left > 0 && (left >= this.#batchSize || this.#state === 'done')
+  }
+
+  #take() {
+    if (this.#batchSize === 0) return this.#rows[this.#at++]
+    const from = this.#at
+    this.#at += this.#batchSize
+    return this.#rows.slice(from, this.#at)
+  }
+
+  #drop() {
+    this.#rows = []
+    this.#at = 0
+  }
+
+  /** Answers those who wait, in order; pulls when there is nothing to answer with. */
+  async #pump() {
+    while (this.#waiting.length > 0) {
+      if (performance.now() - this.#turned >= TURN) {
+        if (this.#turned !== 0) await immediate()
+        this.#turned = performance.now()
+        continue
+      }
+      if (this.#isReady()) {
+        this.#waiting.shift().resolve({ value: this.#take(), done: false })
+      } else if (this.#failure !== undefined) {
+        const failure = this.#failure
+        this.#failure = undefined
+        this.#waiting.shift()?.reject(failure)
+      } else if (this.#state === 'done') {
+        this.#waiting.shift().resolve({ value: undefined, done: true })
+      } else {
+        await this.#pull()
+        this.#turned = performance.now()
+      }
+    }
+  }
+
+  /** Takes the next batch. Never throws: what goes wrong is kept for the next answer. */
+  async #pull() {
+    try {
+      if (this.#state === 'new') this.#begin()
+      const text = this.#native.next()
+      const batch = parsed(typeof text === 'string' ? text : await text)
+      if (this.#state === 'done') return
+      const rows = this.#reader.rows(batch)
+      this.#rows = this.#at < this.#rows.length ? this.#rows.slice(this.#at).concat(rows) : rows
+      this.#at = 0
+      if (batch.end !== undefined) this.#finish()
+    } catch (error) {
+      if (this.#state !== 'done') this.#fail(error)
+    }
+  }
+
+  #begin() {
+    const options = checkOptions(this.#options)
+    const { signal } = options
+    if (signal?.aborted) throw aborted(signal.reason)
+    this.#native = this.#call.native.stream(this.#call.text, this.#call.isSql, false, nativeOptions(options))
+    this.#reader = new RowReader(this.#call.bigints)
+    this.#state = 'running'
+    if (signal) {
+      this.#onAbort = () => {
+        this.#fail(aborted(signal.reason))
+        // The batch under way may never come: whoever waits is answered now.
+        const failure = this.#failure
+        const first = this.#waiting.shift()
+        if (first === undefined) return
+        this.#failure = undefined
+        first.reject(failure)
+        for (const { resolve } of this.#waiting.splice(0)) resolve({ value: undefined, done: true })
+      }
+      signal.addEventListener('abort', this.#onAbort, { once: true })
+    }
+  }
+
+  #fail(error) {
+    if (error instanceof EventsError) error.stack = `${error.name}: ${error.message}\n${frames(this.#born.stack)}`
+    this.#failure = error
+    this.#drop()
+    this.#finish()
+  }
+
+  #finish() {
+    if (this.#state === 'done') return
+    this.#state = 'done'
+    this.#native?.close()
+    if (this.#onAbort !== undefined) this.#options.signal.removeEventListener('abort', this.#onAbort)
+  }
+}
+
+function frames(stack = '') {
+  return stack.slice(stack.indexOf('\n') + 1)
+}
+
+Object.setPrototypeOf(RowStream.prototype, AsyncIteratorPrototype)
+if (Symbol.asyncDispose !== undefined) {
+  Object.defineProperty(RowStream.prototype, Symbol.asyncDispose, {
+    value: async function asyncDispose() {
+      await this.return()
+    },
+    writable: true,
+    configurable: true
+  })
+}
+
+module.exports = { RowStream }

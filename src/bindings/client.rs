@@ -1,0 +1,163 @@
+//! The client, as JavaScript holds it.
+
+use std::sync::Arc;
+
+use napi::{Env, Error, Result};
+use napi_derive::napi;
+use serde::Deserialize;
+use serde_json::{Value as Wire, json};
+
+use super::inbox::{Inbox, NativeStream};
+use super::port::Port;
+use super::runtime;
+use super::value::Made;
+use crate::exec::{Config, Engine, ExplainOptions, IntoAscii, Mode, Run, RunOptions, describe};
+use crate::model;
+use crate::sql::Bind;
+
+/// A client's core. A query is its JSON text, SQL is `{"strings", "values"}`. Everything goes in and out as JSON text; errors come as `{"error":{…}}`.
+#[napi]
+pub struct NativeClient {
+    engine: Arc<Engine>,
+    port: Arc<Port>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct CallOptions {
+    timeout: Option<u64>,
+    query_id: Option<String>,
+    analyze: bool,
+}
+
+#[derive(Deserialize)]
+struct SqlCall {
+    strings: Vec<String>,
+    values: Vec<Wire>,
+}
+
+#[napi]
+impl NativeClient {
+    /// A client of these options. Connects to nothing yet. Throws an error whose message is the
+    /// JSON of what is wrong.
+    #[napi(factory, catch_unwind)]
+    pub fn open(env: Env, options: String) -> Result<Self> {
+        let config = Config::from_json(&options).map_err(|e| Error::from_reason(describe(&e, None).to_string()))?;
+        let _inside = runtime::handle()?.enter();
+        Ok(Self { engine: Engine::new(config), port: Port::open(env.raw())? })
+    }
+
+    /// Connects. Resolves with the server's version.
+    #[napi(catch_unwind, ts_return_type = "Promise<string>")]
+    pub fn connect(&self, env: Env) -> Result<Made> {
+        let engine = Arc::clone(&self.engine);
+        self.promise(env, async move { engine.connect().await.map(|version| json!({ "version": version })) })
+    }
+
+    /// The SQL of a query, as `{"sql", "parameters"}`.
+    #[napi(catch_unwind)]
+    pub fn compile(&self, query: String) -> String {
+        let told = self.engine.show(&query).map(|shown| {
+            let parameters: Vec<Wire> = shown.binds.iter().map(Bind::to_json).collect();
+            json!({ "sql": shown.sql, "parameters": parameters })
+        });
+        answer(told)
+    }
+
+    /// Runs a query, or the caller's own SQL. Resolves with its only batch, or with the first and
+    /// the stream of the others.
+    #[napi(catch_unwind, ts_return_type = "Promise<string | [string, NativeStream]>")]
+    pub fn execute(&self, env: Env, call: String, is_sql: bool, options: Option<String>) -> Result<Made> {
+        let run = self.enter(&call, is_sql, options, Mode::Buffered);
+        self.begin(run).next(env.raw(), true).map(Made)
+    }
+
+    /// Runs a query, or the caller's own SQL. Its batches come as they are made; those of a
+    /// buffered run obey the limits of a buffered result.
+    #[napi(catch_unwind)]
+    pub fn stream(&self, call: String, is_sql: bool, buffered: bool, options: Option<String>) -> NativeStream {
+        let mode = if buffered { Mode::Buffered } else { Mode::Stream };
+        NativeStream::new(self.begin(self.enter(&call, is_sql, options, mode)))
+    }
+
+    /// The plan of a query.
+    #[napi(catch_unwind, ts_return_type = "Promise<string>")]
+    pub fn explain(&self, env: Env, query: String, options: Option<String>) -> Result<Made> {
+        let engine = Arc::clone(&self.engine);
+        self.promise(env, async move {
+            let options = call_options(options)?;
+            engine.explain(&query, ExplainOptions { analyze: options.analyze, run: options.run() }).await
+        })
+    }
+
+    /// Stops a query. Resolves once it has stopped on the server.
+    #[napi(catch_unwind, ts_return_type = "Promise<string>")]
+    pub fn cancel(&self, env: Env, query_id: String) -> Result<Made> {
+        let engine = Arc::clone(&self.engine);
+        self.promise(env, async move { engine.registry.cancel(&query_id).await.map(|()| json!({})) })
+    }
+
+    /// Stores events, a JSON list, in one transaction. Resolves with the receipt.
+    #[napi(catch_unwind, ts_return_type = "Promise<string>")]
+    pub fn append(&self, env: Env, events: String) -> Result<Made> {
+        let engine = Arc::clone(&self.engine);
+        self.promise(env, async move { engine.append(&events).await })
+    }
+
+    /// Ends all that runs. Resolves once the connections are gone.
+    #[napi(catch_unwind, ts_return_type = "Promise<string>")]
+    pub fn close(&self, env: Env) -> Result<Made> {
+        let engine = Arc::clone(&self.engine);
+        self.promise(env, async move {
+            engine.close().await;
+            Ok(json!({}))
+        })
+    }
+}
+
+impl NativeClient {
+    /// What an import shares with its client.
+    pub fn parts(&self) -> (Arc<Engine>, Arc<Port>) {
+        (Arc::clone(&self.engine), Arc::clone(&self.port))
+    }
+
+    fn enter(&self, call: &str, is_sql: bool, options: Option<String>, mode: Mode) -> model::Result<Run> {
+        let options = call_options(options)?.run();
+        if !is_sql {
+            return self.engine.enter(call, options, mode);
+        }
+        let call: SqlCall = serde_json::from_str(call).map_err(|e| model::Error::invalid("sql", e.to_string()))?;
+        self.engine.enter_sql(&call.strings, call.values, options, mode)
+    }
+
+    /// Starts a run, or puts the reason why not where its batches would come.
+    fn begin(&self, run: model::Result<Run>) -> Arc<Inbox> {
+        let (inbox, sender) = Inbox::new(&self.port);
+        match run {
+            Ok(run) => self.port.spawn(run.execute(Arc::clone(&self.engine), sender)),
+            // An empty channel has room.
+            Err(error) => drop(sender.try_send(crate::exec::Batch::error(&error, None))),
+        }
+        inbox
+    }
+
+    fn promise(&self, env: Env, work: impl Future<Output = model::Result<Wire>> + Send + 'static) -> Result<Made> {
+        self.port.promise(env.raw(), async move { answer(work.await).into_bytes_ascii() }).map(Made)
+    }
+}
+
+impl CallOptions {
+    fn run(&self) -> RunOptions {
+        RunOptions { timeout: self.timeout, query_id: self.query_id.clone() }
+    }
+}
+
+fn call_options(text: Option<String>) -> model::Result<CallOptions> {
+    let parsed = text.map(|text| serde_json::from_str(&text)).transpose();
+    parsed.map(Option::unwrap_or_default).map_err(|e| model::Error::invalid("options", e.to_string()))
+}
+
+/// A result as JSON text.
+pub fn answer(result: model::Result<Wire>) -> String {
+    result.unwrap_or_else(|error| json!({ "error": describe(&error, None) })).to_string()
+}

@@ -1,0 +1,10 @@
+//! Writing events: a few in one transaction, or a file of them by COPY.
+
+mod append;
+mod copy;
+mod event;
+mod import;
+mod json;
+mod store;
+
+pub use import::{ImportReport, Importer};
