@@ -75,9 +75,9 @@ describe('a fresh project', () => {
   })
 
   it.each([
-    ['bundler', 'esnext'],
-    ['node16', 'node16']
-  ])('compiles under strict with moduleResolution %s', async (moduleResolution, module) => {
+    ['bundler', 'esnext', ['typescript']],
+    ['node16', 'node16', ['typescript', 'typescript-5']]
+  ])('compiles under strict with moduleResolution %s', async (moduleResolution, module, compilers) => {
     const compilerOptions = { strict: true, noEmit: true, target: 'es2022', types: ['node'], module, moduleResolution }
     const project = await workshop.project(
       `typescript-${moduleResolution}`,
@@ -89,7 +89,7 @@ describe('a fresh project', () => {
       }
     )
     project.link('typescript', 'typescript-5', '@types/node')
-    for (const compiler of ['typescript', 'typescript-5']) {
+    for (const compiler of compilers) {
       expect(await project.node([`node_modules/${compiler}/bin/tsc`])).toEqual({ code: 0, stdout: '', stderr: '' })
     }
   })
@@ -139,32 +139,35 @@ describe('a fresh project', () => {
 })
 
 describe('where the addon cannot be loaded', () => {
-  const main = `require('@tamma/events')`
+  const main = `require('@tamma/events').connect({ url: 'postgres://127.0.0.1:1/none' })`
   let whole: Project
 
   beforeAll(async () => {
     whole = await workshop.project('load', {}, { 'main.js': main })
   })
 
-  async function failure(name: string, spoil: (addon: string) => void) {
-    const project = workshop.copy(whole, name)
-    spoil(project.addon)
+  async function failure(project: Project) {
     const { code, stderr } = await project.node(['main.js'])
     expect(code).toBe(1)
     return stderr
   }
+  function spoilt(name: string, spoil: (addon: string) => void) {
+    const project = workshop.copy(whole, name)
+    spoil(project.addon)
+    return failure(project)
+  }
 
-  it('loads as it was installed', async () => {
-    expect(await whole.node(['main.js'])).toEqual({ code: 0, stdout: '', stderr: '' })
+  it('is loaded as it was installed', async () => {
+    expect(await failure(whole)).toContain('CONNECTION_FAILED')
   })
 
   it('says that the platform package is missing', async () => {
-    const said = await failure('load-no-package', addon => rmSync(join(addon, '..'), { recursive: true }))
+    const said = await spoilt('load-no-package', addon => rmSync(join(addon, '..'), { recursive: true }))
     expect(said).toContain(`Cannot find module '@tamma/events-${platform()}'`)
   })
 
   it('says that its file is missing', async () => {
-    expect(await failure('load-no-file', rmSync)).toContain(`events-${platform()}`)
+    expect(await spoilt('load-no-file', rmSync)).toContain(`events-${platform()}`)
   })
 
   it.each([
@@ -172,7 +175,7 @@ describe('where the addon cannot be loaded', () => {
     ['cut short', (addon: string) => truncateSync(addon, 40)],
     ['something else', (addon: string) => writeFileSync(addon, 'not a library\n'.repeat(100))]
   ])("says the system loader's own reason for a file that is %s", async (what, spoil) => {
-    const said = await failure(`load-${what.replaceAll(' ', '-')}`, spoil)
+    const said = await spoilt(`load-${what.replaceAll(' ', '-')}`, spoil)
     expect(said).toContain(`events.${platform()}.node`)
     if (process.platform === 'linux')
       expect(said).toMatch(/invalid ELF header|file too short|cannot read file data|exec format/i)
