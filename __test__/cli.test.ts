@@ -43,7 +43,6 @@ describe('what is not understood ends with 2, and points to help', () => {
     [['import', '--git', '.', '--ndjson', 'x'], 'give either --git PATH or --ndjson FILE'],
     [['import', '--git'], '--git needs a value'],
     [['import', '--ndjson', 'x', '--subjects'], '--subjects goes with --git'],
-    [['import', '--git', '.', '--max-rejected', 'few'], '--max-rejected is a whole number'],
     [['import', '--git', '.', '--format', 'xml'], '--format is one of text, json'],
     [['query', '--bogus'], 'there is no option --bogus'],
     [['query', 'extra'], "unexpected argument 'extra'"],

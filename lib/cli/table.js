@@ -36,19 +36,25 @@ async function writeTable(batches, { out, style }) {
   return rows
 }
 
-/** @returns {string[]} the same for rows that are all at hand, without a stream */
-function tableLines(rows, width = Number.POSITIVE_INFINITY) {
+/**
+ * The same for rows that are all at hand, without a stream.
+ * @param {readonly Record<string, unknown>[]} rows
+ * @param {{ width?: number, show?: (value: unknown) => string }} [options]
+ * @returns {string[]}
+ */
+function tableLines(rows, { width = Number.POSITIVE_INFINITY, show = cell } = {}) {
   if (rows.length === 0) return []
-  const layout = layoutOf(rows, width)
+  const layout = layoutOf(rows, width, show)
   return [header(layout), ...rows.map(row => line(layout, row))]
 }
 
-function layoutOf(rows, available) {
+function layoutOf(rows, available, show = cell) {
   const names = [...new Set(rows.flatMap(row => Object.keys(row)))]
   const columns = names.map(name => ({
     name,
+    show,
     numeric: rows.every(row => row[name] === null || row[name] === undefined || typeof row[name] === 'number'),
-    width: Math.max(widthOf(printable(name)), ...rows.map(row => widthOf(cell(row[name]))))
+    width: Math.max(widthOf(printable(name)), ...rows.map(row => widthOf(show(row[name]))))
   }))
   shrink(columns, available - GAP.length * (columns.length - 1))
   return columns
@@ -79,7 +85,7 @@ function header(columns) {
 function line(columns, row) {
   return join(
     columns,
-    columns.map(({ name }) => cell(row[name]))
+    columns.map(({ name, show }) => show(row[name]))
   )
 }
 
@@ -109,4 +115,4 @@ function cell(value) {
   return printable(JSON.stringify(value))
 }
 
-module.exports = { writeTable, tableLines }
+module.exports = { writeTable, tableLines, cell }

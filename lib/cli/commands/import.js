@@ -1,6 +1,6 @@
 'use strict'
 
-const { UsageError, oneOf, wholeNumber } = require('../arguments.js')
+const { UsageError, oneOf } = require('../arguments.js')
 const { CONNECTION_OPTIONS, withClient } = require('../connection.js')
 const { ProgressBar } = require('../progress.js')
 const { count, duration, plural, printable } = require('../text.js')
@@ -16,13 +16,13 @@ module.exports = {
     git: { type: 'string', value: 'PATH', description: 'the history of the git repository at PATH' },
     subjects: { type: 'boolean', description: 'with --git: the first line of each commit message too' },
     ndjson: { type: 'string', value: 'FILE', description: 'one event a line as JSON; may be gzip' },
-    'max-rejected': { type: 'string', value: 'N', description: 'stop when more than N lines are no events' },
     format: { type: 'string', value: 'FORMAT', description: 'how to report: text (default) or json' },
     ...CONNECTION_OPTIONS
   },
   notes: [
     'From git come commits, merged pull requests, releases, reverts, closed issues and a few more.',
-    'Authors appear as hashes, never by name or e-mail. The tables are created where they are missing.'
+    'Authors appear as hashes, never by name or e-mail. The tables are created where they are missing.',
+    'Lines that are no events are left out and reported, with exit code 1; the others are imported.'
   ].join('\n'),
   examples: [
     ['--git .', 'this repository, into DATABASE_URL or a local PostgreSQL'],
@@ -36,31 +36,27 @@ module.exports = {
     }
     if (values.subjects && values.git === undefined) throw new UsageError('--subjects goes with --git', 'import')
     const format = oneOf(values, 'format', ['text', 'json'], 'import')
-    const maxRejected = wholeNumber(values, 'max-rejected', 'import')
 
     const bar = new ProgressBar(io, 'importing')
     const report = await withClient(values, { signal, migrate: true, command: 'import' }, async client => {
       try {
-        return await importFrom(client, values, { signal, bar, maxRejected })
+        return await importFrom(client, values, { signal, bar })
       } finally {
         bar.done()
       }
     })
     if (format === 'json') await io.out.line(JSON.stringify(report))
     else await tell(report, io)
+    return report.rejectedCount > 0 ? 1 : 0
   }
 }
 
-function importFrom(client, { git, ndjson, subjects }, { signal, bar, maxRejected }) {
-  const options = { signal, ...(maxRejected !== undefined && { maxRejected }) }
-  if (ndjson !== undefined)
-    return client.importEvents(ndjson, { ...options, onProgress: progress => bar.update(progress) })
+function importFrom(client, { git, ndjson, subjects }, { signal, bar }) {
+  const onProgress = progress => bar.update(progress)
+  if (ndjson !== undefined) return client.importEvents(ndjson, { signal, onProgress })
   const { gitEvents } = require('../../git/index.js')
   // git knows how many commits are to come; the import can't.
-  return client.importEvents(
-    gitEvents(git, { signal, subjects, onProgress: progress => bar.update(progress) }),
-    options
-  )
+  return client.importEvents(gitEvents(git, { signal, subjects, onProgress }), { signal })
 }
 
 async function tell({ imported, duplicates, rejected, rejectedCount, duration: milliseconds }, { out, style }) {

@@ -1,6 +1,6 @@
 'use strict'
 
-const { tableLines } = require('../table.js')
+const { cell, tableLines } = require('../table.js')
 const { count, padEnd, padStart, printable, truncate, widthOf } = require('../text.js')
 
 const BAR = 32
@@ -21,14 +21,8 @@ function bars(rows, label, value) {
 /** Columns that no row fills are left out. */
 function rowsOf(rows) {
   const filled = new Set(rows.flatMap(row => Object.keys(row).filter(key => row[key] !== null)))
-  const kept = rows.map(row =>
-    Object.fromEntries(
-      Object.entries(row)
-        .filter(([key]) => filled.has(key))
-        .map(([key, value]) => [key, readable(value)])
-    )
-  )
-  return tableLines(kept, WIDTH)
+  const kept = rows.map(row => Object.fromEntries(Object.entries(row).filter(([key]) => filled.has(key))))
+  return tableLines(kept, { width: WIDTH, show: readable })
 }
 
 /** Events, one a line: when, what, and the tags that say most. */
@@ -43,15 +37,17 @@ function steps(events, heading) {
           .filter(Boolean)
           .join(' · ')
     })),
-    WIDTH
+    { width: WIDTH }
   )
   if (lines.length > 0 && heading !== undefined) lines[0] = heading
   return heading === undefined ? lines.slice(1) : lines
 }
 
-/** '2024-05-01T12:34:56.000Z' as '2024-05-01 12:34:56'. */
+/** '2024-05-01T12:34:56.000Z' as '2024-05-01 12:34:56', 196137 as '196,137'. */
 function readable(value) {
-  return typeof value === 'string' ? value.replace(/^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\.\d+Z$/, '$1 $2') : value
+  if (typeof value === 'number') return count(value)
+  const time = typeof value === 'string' ? /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\.\d+Z$/.exec(value) : null
+  return time ? `${time[1]} ${time[2]}` : cell(value)
 }
 
 module.exports = { bars, rowsOf, steps }

@@ -1,5 +1,6 @@
 'use strict'
 
+const { count, duration } = require('../text.js')
 const { bars, rowsOf, steps } = require('./answers.js')
 
 /**
@@ -26,7 +27,7 @@ const QUESTIONS = [
     show: ({ rows }) => bars(rows, 'type', 'events')
   },
   {
-    title: 'Where was the work in the last part of the history?',
+    title: 'Where has the work been lately?',
     given: ['since'],
     query: (events, { since }) => events.sql`
       SELECT tags->>'area' AS area, count(*)::int AS commits
@@ -59,7 +60,7 @@ const QUESTIONS = [
     title: 'What belongs together?',
     given: ['correlation'],
     query: (events, { correlation }) =>
-      events.query().where('metadata.correlationId', 'eq', correlation).orderBy('timestamp').limit(6),
+      events.query().where('metadata.correlationId', 'eq', correlation).orderBy('timestamp').limit(8),
     show: ({ rows }) => steps(rows)
   },
   {
@@ -86,18 +87,18 @@ const QUESTIONS = [
       return { count, insertions }
     },
     show: ({ count, insertions }) => rowsOf([{ events: count, insertions }]),
-    timing: ({ count }, elapsed) => `${Math.round((count / elapsed) * 1000).toLocaleString('en-US')} rows/s`
+    timing: ({ count: rows }, elapsed) => `${count((rows / elapsed) * 1000)} rows/s`
   },
   {
     title: 'And a question that has no answer?',
-    query: events =>
-      events
-        .query()
-        .where({ eventTypes: ['RELEASE.*'] })
-        .where('type', 'startsWith', 'CODE.'),
-    show: ({ rowCount, executionTime }) => [
-      `${rowCount} rows after ${executionTime.toFixed(3)} ms: the contradiction was seen, the database not asked`
-    ]
+    ask: async events => {
+      const none = events.query().where('data.insertions', 'gt', 500).where('data.insertions', 'lt', 100)
+      const { rowCount, executionTime } = await none.execute()
+      const { rules } = await none.explain()
+      return { rowCount, executionTime, rules }
+    },
+    show: ({ rowCount, rules }) => [`${rowCount} rows`, ...rules.map(({ rule, reason }) => `${rule}: ${reason}`)],
+    timing: ({ executionTime }) => duration(executionTime)
   }
 ]
 

@@ -26,7 +26,7 @@ async function findTopics(events) {
       FROM events WHERE event_type = 'CODE.COMMITTED.SUCCESS' AND jsonb_typeof(data->'insertions') = 'number'`.execute(),
     events.sql`
       SELECT metadata->>'correlationId' AS id FROM events WHERE metadata ? 'correlationId'
-      GROUP BY 1 ORDER BY count(DISTINCT event_type) DESC, count(*) DESC, 1 LIMIT 1`.execute(),
+      GROUP BY 1 HAVING count(*) <= 8 ORDER BY count(DISTINCT event_type) DESC, count(*) DESC, 1 LIMIT 1`.execute(),
     events.query().where({ eventTypes: MERGES }).limit(1).execute()
   ])
   if (range.first === null) return undefined

@@ -52,7 +52,7 @@ async function showPlan(events, { out, style }, topics) {
   await out.line(heading(style, `How was question ${at + 1} planned?`, duration(performance.now() - started)))
   await out.line(`   ${style.cyan('… .explain()')}`)
   await out.line()
-  for (const line of plan.toString().split('\n')) await out.line(`   ${printable(line)}`)
+  for (const line of plan.toString().trimEnd().split('\n')) await out.line(`   ${printable(line)}`)
   await out.line()
 }
 
