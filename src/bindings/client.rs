@@ -42,16 +42,25 @@ impl NativeClient {
     /// JSON of what is wrong.
     #[napi(factory, catch_unwind)]
     pub fn open(env: Env, options: String) -> Result<Self> {
-        let config = Config::from_json(&options).map_err(|e| Error::from_reason(describe(&e, None).to_string()))?;
+        let config = Config::from_json(&options)
+            .map_err(|e| Error::from_reason(describe(&e, None).to_string()))?;
         let _inside = runtime::handle()?.enter();
-        Ok(Self { engine: Engine::new(config), port: Port::open(env.raw())? })
+        Ok(Self {
+            engine: Engine::new(config),
+            port: Port::open(env.raw())?,
+        })
     }
 
     /// Connects. Resolves with the server's version.
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn connect(&self, env: Env) -> Result<Made> {
         let engine = Arc::clone(&self.engine);
-        self.promise(env, async move { engine.connect().await.map(|version| json!({ "version": version })) })
+        self.promise(env, async move {
+            engine
+                .connect()
+                .await
+                .map(|version| json!({ "version": version }))
+        })
     }
 
     /// The SQL of a query, as `{"sql", "parameters"}`.
@@ -66,8 +75,17 @@ impl NativeClient {
 
     /// Runs a query, or the caller's own SQL. Resolves with its only batch, or with the first and
     /// the stream of the others.
-    #[napi(catch_unwind, ts_return_type = "Promise<string | [string, NativeStream]>")]
-    pub fn execute(&self, env: Env, call: String, is_sql: bool, options: Option<String>) -> Result<Made> {
+    #[napi(
+        catch_unwind,
+        ts_return_type = "Promise<string | [string, NativeStream]>"
+    )]
+    pub fn execute(
+        &self,
+        env: Env,
+        call: String,
+        is_sql: bool,
+        options: Option<String>,
+    ) -> Result<Made> {
         let run = self.enter(&call, is_sql, options, Mode::Buffered);
         self.begin(run).next(env.raw(), true).map(Made)
     }
@@ -75,8 +93,18 @@ impl NativeClient {
     /// Runs a query, or the caller's own SQL. Its batches come as they are made; those of a
     /// buffered run obey the limits of a buffered result.
     #[napi(catch_unwind)]
-    pub fn stream(&self, call: String, is_sql: bool, buffered: bool, options: Option<String>) -> NativeStream {
-        let mode = if buffered { Mode::Buffered } else { Mode::Stream };
+    pub fn stream(
+        &self,
+        call: String,
+        is_sql: bool,
+        buffered: bool,
+        options: Option<String>,
+    ) -> NativeStream {
+        let mode = if buffered {
+            Mode::Buffered
+        } else {
+            Mode::Stream
+        };
         NativeStream::new(self.begin(self.enter(&call, is_sql, options, mode)))
     }
 
@@ -86,7 +114,15 @@ impl NativeClient {
         let engine = Arc::clone(&self.engine);
         self.promise(env, async move {
             let options = call_options(options)?;
-            engine.explain(&query, ExplainOptions { analyze: options.analyze, run: options.run() }).await
+            engine
+                .explain(
+                    &query,
+                    ExplainOptions {
+                        analyze: options.analyze,
+                        run: options.run(),
+                    },
+                )
+                .await
         })
     }
 
@@ -94,7 +130,9 @@ impl NativeClient {
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn cancel(&self, env: Env, query_id: String) -> Result<Made> {
         let engine = Arc::clone(&self.engine);
-        self.promise(env, async move { engine.registry.cancel(&query_id).await.map(|()| json!({})) })
+        self.promise(env, async move {
+            engine.registry.cancel(&query_id).await.map(|()| json!({}))
+        })
     }
 
     /// Stores events, a JSON list, in one transaction. Resolves with the receipt.
@@ -121,43 +159,69 @@ impl NativeClient {
         (Arc::clone(&self.engine), Arc::clone(&self.port))
     }
 
-    fn enter(&self, call: &str, is_sql: bool, options: Option<String>, mode: Mode) -> model::Result<Run> {
+    fn enter(
+        &self,
+        call: &str,
+        is_sql: bool,
+        options: Option<String>,
+        mode: Mode,
+    ) -> model::Result<Run> {
         let options = call_options(options)?.run();
         if !is_sql {
             return self.engine.enter(call, options, mode);
         }
-        let call: SqlCall = serde_json::from_str(call).map_err(|e| model::Error::invalid("sql", e.to_string()))?;
-        self.engine.enter_sql(&call.strings, call.values, options, mode)
+        let call: SqlCall =
+            serde_json::from_str(call).map_err(|e| model::Error::invalid("sql", e.to_string()))?;
+        self.engine
+            .enter_sql(&call.strings, call.values, options, mode)
     }
 
     /// Starts a run, or puts the reason why not where its batches would come.
     fn begin(&self, run: model::Result<Run>) -> Arc<Inbox> {
         let (inbox, sender) = Inbox::new(&self.port);
         match run {
-            Ok(run) => self.port.spawn(run.execute(Arc::clone(&self.engine), sender)),
+            Ok(run) => self
+                .port
+                .spawn(run.execute(Arc::clone(&self.engine), sender)),
             // An empty channel has room.
             Err(error) => drop(sender.try_send(crate::exec::Batch::error(&error, None))),
         }
         inbox
     }
 
-    fn promise(&self, env: Env, work: impl Future<Output = model::Result<Wire>> + Send + 'static) -> Result<Made> {
-        self.port.promise(env.raw(), async move { answer(work.await).into_bytes_ascii() }).map(Made)
+    fn promise(
+        &self,
+        env: Env,
+        work: impl Future<Output = model::Result<Wire>> + Send + 'static,
+    ) -> Result<Made> {
+        self.port
+            .promise(
+                env.raw(),
+                async move { answer(work.await).into_bytes_ascii() },
+            )
+            .map(Made)
     }
 }
 
 impl CallOptions {
     fn run(&self) -> RunOptions {
-        RunOptions { timeout: self.timeout, query_id: self.query_id.clone() }
+        RunOptions {
+            timeout: self.timeout,
+            query_id: self.query_id.clone(),
+        }
     }
 }
 
 fn call_options(text: Option<String>) -> model::Result<CallOptions> {
     let parsed = text.map(|text| serde_json::from_str(&text)).transpose();
-    parsed.map(Option::unwrap_or_default).map_err(|e| model::Error::invalid("options", e.to_string()))
+    parsed
+        .map(Option::unwrap_or_default)
+        .map_err(|e| model::Error::invalid("options", e.to_string()))
 }
 
 /// A result as JSON text.
 pub fn answer(result: model::Result<Wire>) -> String {
-    result.unwrap_or_else(|error| json!({ "error": describe(&error, None) })).to_string()
+    result
+        .unwrap_or_else(|error| json!({ "error": describe(&error, None) }))
+        .to_string()
 }

@@ -30,13 +30,22 @@ impl NativeImport {
     #[napi(factory, catch_unwind)]
     pub fn open(client: &NativeClient, max_listed: u32) -> Self {
         let (engine, port) = client.parts();
-        Self { engine, port, import: Arc::default(), max_listed: max_listed as usize }
+        Self {
+            engine,
+            port,
+            import: Arc::default(),
+            max_listed: max_listed as usize,
+        }
     }
 
     /// Takes more of the source. Resolves when there is room for more.
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn push(&self, env: Env, bytes: Buffer) -> Result<Made> {
-        let (engine, import, max_listed) = (Arc::clone(&self.engine), Arc::clone(&self.import), self.max_listed);
+        let (engine, import, max_listed) = (
+            Arc::clone(&self.engine),
+            Arc::clone(&self.import),
+            self.max_listed,
+        );
         // Copied: the buffer is JavaScript's, and may be freed on its thread only.
         let bytes = bytes.to_vec();
         self.promise(env, async move {
@@ -53,7 +62,11 @@ impl NativeImport {
     /// Resolves with the report once everything is stored.
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn finish(&self, env: Env) -> Result<Made> {
-        let (engine, import, max_listed) = (Arc::clone(&self.engine), Arc::clone(&self.import), self.max_listed);
+        let (engine, import, max_listed) = (
+            Arc::clone(&self.engine),
+            Arc::clone(&self.import),
+            self.max_listed,
+        );
         self.promise(env, async move {
             let taken = import.lock().await.take();
             let mut importer = match taken {
@@ -81,7 +94,16 @@ impl NativeImport {
 }
 
 impl NativeImport {
-    fn promise(&self, env: Env, work: impl Future<Output = model::Result<serde_json::Value>> + Send + 'static) -> Result<Made> {
-        self.port.promise(env.raw(), async move { answer(work.await).into_bytes_ascii() }).map(Made)
+    fn promise(
+        &self,
+        env: Env,
+        work: impl Future<Output = model::Result<serde_json::Value>> + Send + 'static,
+    ) -> Result<Made> {
+        self.port
+            .promise(
+                env.raw(),
+                async move { answer(work.await).into_bytes_ascii() },
+            )
+            .map(Made)
     }
 }

@@ -9,11 +9,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use napi::{
-    Env, Result,
-    bindgen_prelude::ToNapiValue,
-    sys,
-};
+use napi::{Env, Result, bindgen_prelude::ToNapiValue, sys};
 use napi_derive::napi;
 use tokio::sync::mpsc;
 
@@ -62,7 +58,10 @@ impl Inbox {
         if self.ended.load(Ordering::Acquire) {
             return Poll::Ready(None);
         }
-        let waker = Waker::from(Arc::new(InboxWaker { inbox: Arc::downgrade(self), port: Arc::downgrade(&self.port) }));
+        let waker = Waker::from(Arc::new(InboxWaker {
+            inbox: Arc::downgrade(self),
+            port: Arc::downgrade(&self.port),
+        }));
         let polled = self.batches().poll_recv(&mut Context::from_waker(&waker));
         match &polled {
             Poll::Ready(Some(batch)) if batch.last => self.ended.store(true, Ordering::Release),
@@ -87,7 +86,11 @@ impl Inbox {
                 } else {
                     self.port.hold(env);
                     let kept = self.port.keep(self);
-                    *self.waiting() = Some(Waiting { deferred, kept, hand_over });
+                    *self.waiting() = Some(Waiting {
+                        deferred,
+                        kept,
+                        hand_over,
+                    });
                 }
                 Ok(promise)
             }
@@ -105,7 +108,11 @@ impl Inbox {
             return;
         }
         if let Poll::Ready(batch) = self.poll()
-            && let Some(Waiting { deferred, kept, hand_over }) = self.waiting().take()
+            && let Some(Waiting {
+                deferred,
+                kept,
+                hand_over,
+            }) = self.waiting().take()
         {
             self.port.forget(kept);
             self.port.let_go(env);
@@ -115,8 +122,15 @@ impl Inbox {
 
     /// # Safety
     /// On the thread of `env`, inside a call from Node.
-    unsafe fn value(self: &Arc<Self>, env: sys::napi_env, batch: Option<Batch>, hand_over: bool) -> sys::napi_value {
-        let Some(batch) = batch else { return unsafe { null(env) } };
+    unsafe fn value(
+        self: &Arc<Self>,
+        env: sys::napi_env,
+        batch: Option<Batch>,
+        hand_over: bool,
+    ) -> sys::napi_value {
+        let Some(batch) = batch else {
+            return unsafe { null(env) };
+        };
         let text = unsafe { ascii(env, &batch.json) };
         if !hand_over || batch.last {
             return text;
@@ -167,7 +181,10 @@ impl NativeStream {
 #[napi]
 impl NativeStream {
     /// The next batch where there is one, else a promise of it; null after the last.
-    #[napi(catch_unwind, ts_return_type = "string | null | Promise<string | null>")]
+    #[napi(
+        catch_unwind,
+        ts_return_type = "string | null | Promise<string | null>"
+    )]
     pub fn next(&self, env: Env) -> Result<Made> {
         let env = env.raw();
         match &self.0 {

@@ -5,6 +5,8 @@
 //! there; nothing that Node owns is borrowed across an await.
 
 #![allow(unsafe_code)]
+// napi hands strings and buffers over by value.
+#![allow(clippy::needless_pass_by_value)]
 
 mod client;
 mod file_lock;

@@ -121,18 +121,34 @@ impl Port {
             let mut state = self.state();
             state.next += 1;
             let id = state.next;
-            state.tasks.insert(id, LocalTask { future: Box::pin(future), polls: 0 });
+            state.tasks.insert(
+                id,
+                LocalTask {
+                    future: Box::pin(future),
+                    polls: 0,
+                },
+            );
             id
         };
         self.poll(id);
     }
 
     fn poll(self: &Arc<Self>, id: u64) {
-        let Some(mut task) = self.state().tasks.remove(&id) else { return };
-        let Ok(runtime) = runtime::handle() else { return };
-        let waker = Waker::from(Arc::new(TaskWaker { port: Arc::downgrade(self), id, woken: AtomicBool::new(false) }));
+        let Some(mut task) = self.state().tasks.remove(&id) else {
+            return;
+        };
+        let Ok(runtime) = runtime::handle() else {
+            return;
+        };
+        let waker = Waker::from(Arc::new(TaskWaker {
+            port: Arc::downgrade(self),
+            id,
+            woken: AtomicBool::new(false),
+        }));
         let _inside = runtime.enter();
-        let polled = catch_unwind(AssertUnwindSafe(|| task.future.as_mut().poll(&mut Context::from_waker(&waker))));
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            task.future.as_mut().poll(&mut Context::from_waker(&waker))
+        }));
         // A panic drops the future, and with it the sender that its reader waits for.
         if let Ok(Poll::Pending) = polled {
             task.polls += 1;
@@ -218,7 +234,12 @@ impl Port {
             }
         }
         if !function.is_null() {
-            unsafe { sys::napi_release_threadsafe_function(function, sys::ThreadsafeFunctionReleaseMode::release) };
+            unsafe {
+                sys::napi_release_threadsafe_function(
+                    function,
+                    sys::ThreadsafeFunctionReleaseMode::release,
+                )
+            };
         }
     }
 }
@@ -231,7 +252,11 @@ impl State {
         if !self.scheduled {
             self.scheduled = true;
             unsafe {
-                sys::napi_call_threadsafe_function(self.function, ptr::null_mut(), sys::ThreadsafeFunctionCallMode::nonblocking);
+                sys::napi_call_threadsafe_function(
+                    self.function,
+                    ptr::null_mut(),
+                    sys::ThreadsafeFunctionCallMode::nonblocking,
+                );
             }
         }
     }
@@ -260,7 +285,12 @@ impl Wake for TaskWaker {
     }
 }
 
-unsafe extern "C" fn call_js(env: sys::napi_env, _: sys::napi_value, context: *mut c_void, _: *mut c_void) {
+unsafe extern "C" fn call_js(
+    env: sys::napi_env,
+    _: sys::napi_value,
+    context: *mut c_void,
+    _: *mut c_void,
+) {
     // SAFETY: `finalize` gives the count behind `context` back, after the last call.
     let port = unsafe { &*context.cast::<Port>() };
     for _ in 0..ROUNDS {

@@ -18,11 +18,17 @@ pub fn handle() -> napi::Result<&'static Handle> {
         // The runtime's threads run this module's code: it must never be unmapped under them,
         // as Node would when the last worker thread that loaded it ends.
         retain_current_module_for_unload_safety();
-        let built = Builder::new_multi_thread().worker_threads(2).thread_name("tamma-events").enable_all().build();
+        let built = Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("tamma-events")
+            .enable_all()
+            .build();
         built.map_err(|e| e.to_string())
     });
     match started {
         Ok(runtime) => Ok(runtime.handle()),
-        Err(why) => Err(napi::Error::from_reason(format!("cannot start the runtime's threads: {why}"))),
+        Err(why) => Err(napi::Error::from_reason(format!(
+            "cannot start the runtime's threads: {why}"
+        ))),
     }
 }

@@ -3,9 +3,9 @@
 use std::ptr;
 
 use napi::{
-    Result, ValueType, check_status,
+    Result, ValueType,
     bindgen_prelude::{ToNapiValue, TypeName},
-    sys,
+    check_status, sys,
 };
 
 /// A value that exists already.
@@ -35,7 +35,14 @@ pub unsafe fn ascii(env: sys::napi_env, bytes: &[u8]) -> sys::napi_value {
     let mut value = ptr::null_mut();
     // Fails only for strings beyond V8's limit of half a gigabyte; a batch is far below. The
     // caller of a failed call sees `undefined`.
-    unsafe { sys::napi_create_string_latin1(env, bytes.as_ptr().cast(), bytes.len().cast_signed(), &raw mut value) };
+    unsafe {
+        sys::napi_create_string_latin1(
+            env,
+            bytes.as_ptr().cast(),
+            bytes.len().cast_signed(),
+            &raw mut value,
+        )
+    };
     value
 }
 
@@ -53,7 +60,11 @@ pub unsafe fn null(env: sys::napi_env) -> sys::napi_value {
 ///
 /// # Safety
 /// On the thread of `env`, inside a call from Node.
-pub unsafe fn pair(env: sys::napi_env, first: sys::napi_value, second: sys::napi_value) -> sys::napi_value {
+pub unsafe fn pair(
+    env: sys::napi_env,
+    first: sys::napi_value,
+    second: sys::napi_value,
+) -> sys::napi_value {
     let mut list = ptr::null_mut();
     unsafe {
         sys::napi_create_array_with_length(env, 2, &raw mut list);
@@ -76,7 +87,9 @@ impl Deferred {
     /// On the thread of `env`, inside a call from Node.
     pub unsafe fn new(env: sys::napi_env) -> Result<(Self, sys::napi_value)> {
         let (mut deferred, mut promise) = (ptr::null_mut(), ptr::null_mut());
-        check_status!(unsafe { sys::napi_create_promise(env, &raw mut deferred, &raw mut promise) })?;
+        check_status!(unsafe {
+            sys::napi_create_promise(env, &raw mut deferred, &raw mut promise)
+        })?;
         Ok((Self(deferred), promise))
     }
 

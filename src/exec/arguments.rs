@@ -57,7 +57,7 @@ impl Encode<'_, Postgres> for Wired<'_> {
             Bind::Null => return Ok(IsNull::Yes),
             Bind::Text(text) => out.extend_from_slice(text.as_bytes()),
             Bind::Texts(texts) => {
-                array(out, oid::TEXT, texts, |out, text| raw(out, text.as_bytes()))?
+                array(out, oid::TEXT, texts, |out, text| raw(out, text.as_bytes()))?;
             }
             Bind::Uuid(id) => out.extend_from_slice(id.as_bytes()),
             Bind::Uuids(ids) => array(out, oid::UUID, ids, |out, id| raw(out, id.as_bytes()))?,

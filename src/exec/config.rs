@@ -60,7 +60,7 @@ pub struct Limits {
 }
 
 /// The time of a buffered query where neither the call nor the client names one.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How integers beyond 2^53 reach JavaScript.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

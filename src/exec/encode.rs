@@ -200,9 +200,9 @@ pub fn ascii(out: &mut Vec<u8>, json: &[u8]) {
     }
     for c in String::from_utf8_lossy(json).chars() {
         if c.is_ascii() {
-            out.push(c as u8)
+            out.push(c as u8);
         } else {
-            escape(out, c)
+            escape(out, c);
         }
     }
 }
@@ -346,12 +346,9 @@ fn numeric(
 }
 
 /// JSON has no NaN and no infinities: they are strings of PostgreSQL's names.
-fn float<F: std::fmt::Display + PartialOrd + Default>(
-    out: &mut Vec<u8>,
-    value: F,
-    finite: impl Fn(F) -> bool,
-) where
-    F: Copy,
+fn float<F>(out: &mut Vec<u8>, value: F, finite: impl Fn(F) -> bool)
+where
+    F: Copy + std::fmt::Display + PartialOrd + Default,
 {
     if finite(value) {
         out.extend_from_slice(value.to_string().as_bytes());

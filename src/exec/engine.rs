@@ -101,6 +101,7 @@ impl Engine {
     /// What is wrong with the query or its options; CLOSED.
     pub fn enter(&self, query: &str, options: RunOptions, mode: Mode) -> Result<Run> {
         let started = Instant::now();
+        let regex = EventQuery::regex_path(query);
         let query = EventQuery::from_json(query)?;
         let purpose = if mode == Mode::Buffered {
             Purpose::Buffered
@@ -114,14 +115,15 @@ impl Engine {
             Source::Query(statement)
         };
         let timeout = options.timeout.or(query.hints.timeout);
-        self.entered(
+        let run = self.entered(
             source,
             query.hints.declined,
             options.query_id.or(query.id),
             timeout,
             mode,
             started,
-        )
+        )?;
+        Ok(Run { regex, ..run })
     }
 
     /// Enters a run of the caller's own SQL.
@@ -186,6 +188,7 @@ impl Engine {
             ticket,
             started,
             timeout: time_allowed(timeout, &self.config.limits, mode),
+            regex: None,
             notes,
         })
     }

@@ -19,9 +19,9 @@ mod user;
 pub use batch::{Batch, IntoAscii, describe};
 pub use config::Config;
 
+pub use arguments::arguments;
 pub use engine::Engine;
 pub use explain::ExplainOptions;
-pub use arguments::arguments;
 pub use fault::{fault, spares_connection};
 pub use pool::{Lease, Pool};
 pub use registry::{Reason, Ticket};

@@ -168,7 +168,7 @@ impl Pool {
 
 impl Lease {
     /// The connection.
-    #[allow(clippy::expect_used)] // Taken only by `release` and `drop`, which end the lease.
+    #[allow(clippy::expect_used, clippy::missing_panics_doc)] // Taken only by `release` and `drop`, which end the lease.
     pub fn connection(&mut self) -> &mut Connection {
         self.connection
             .as_mut()

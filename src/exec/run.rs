@@ -6,6 +6,7 @@
 //! drained, or closes it. The ticket goes with that task: the query counts as running until then.
 
 use std::{
+    hash::{BuildHasher, RandomState},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -68,6 +69,8 @@ pub struct Run {
     pub started: Instant,
     /// How long it may take.
     pub timeout: Option<Duration>,
+    /// Where the query's regular expression is, should the server refuse it.
+    pub regex: Option<String>,
     /// What `end` says beside the rest: declined hints.
     pub notes: Vec<(&'static str, String)>,
 }
@@ -124,14 +127,17 @@ impl Run {
             ticket,
             started,
             timeout,
+            regex,
             notes,
         } = self;
+        let id: Arc<str> = ticket.id().into();
         let context = Context {
             engine: &engine,
             mode,
             started,
             out: &out,
             notes: &notes,
+            query_id: &id,
         };
         let mut lease = None;
         let ending = context
@@ -144,6 +150,7 @@ impl Run {
                 batch
             }
             Ending::Failed(error) => {
+                let error = blame_regex(error, regex);
                 let batch = Batch::error(&error, Some(ticket.id()));
                 stop_on_server(lease, ticket);
                 batch
@@ -152,6 +159,16 @@ impl Run {
         };
         // Whoever wanted it may be gone.
         let _ = out.send(batch).await;
+    }
+}
+
+/// A regular expression that the server cannot read is the caller's mistake, and has a place.
+fn blame_regex(error: Error, path: Option<String>) -> Error {
+    match (error, path) {
+        (Error::Database { sql_state, message }, Some(path)) if sql_state == "2201B" => {
+            Error::invalid(path, message)
+        }
+        (error, _) => error,
     }
 }
 
@@ -176,8 +193,7 @@ async fn interruption(
 
 /// Before another attempt: longer each time, and not in step with other clients.
 async fn pause(attempt: u32) {
-    let jitter = u64::from(Instant::now().elapsed().subsec_nanos() % 16)
-        + u64::from(std::process::id() % 16);
+    let jitter = RandomState::new().hash_one(attempt) % 32;
     tokio::time::sleep(PAUSE * 2_u32.pow(attempt - 1) + Duration::from_millis(jitter)).await;
 }
 
@@ -195,12 +211,20 @@ fn stop_on_server(lease: Option<Lease>, ticket: Ticket) {
     });
 }
 
+/// Gives back a connection that is in step with the server.
+fn release(held: &mut Option<Lease>) {
+    if let Some(lease) = held.take() {
+        lease.release();
+    }
+}
+
 struct Context<'a> {
     engine: &'a Arc<Engine>,
     mode: Mode,
     started: Instant,
     out: &'a mpsc::Sender<Batch>,
     notes: &'a [(&'static str, String)],
+    query_id: &'a str,
 }
 
 impl Context<'_> {
@@ -272,12 +296,12 @@ impl Context<'_> {
         drop(place);
         match produced {
             Ok(batch) => {
-                held.take().map(Lease::release);
+                release(held);
                 Outcome::Done(batch)
             }
             Err(Stop::Driver(error)) => {
                 if spares_connection(&error) {
-                    held.take().map(Lease::release);
+                    release(held);
                 } else {
                     *held = None;
                 }
@@ -351,6 +375,7 @@ impl Context<'_> {
         // An answer without rows carries no snapshot: it has seen at least what was seen before.
         let seen = writer.snapshot.as_deref().unwrap_or(floor);
         let mut end = json!({
+            "queryId": self.query_id,
             "token": token(seen),
             "rowCount": writer.rows,
             "executionTime": self.started.elapsed().as_secs_f64() * 1000.0,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::event::{Completeness, Event};
 use super::store;
-use crate::exec::{Engine, Reason, arguments, fault, sql_text, spares_connection, token};
+use crate::exec::{Engine, Reason, arguments, fault, spares_connection, sql_text, token};
 use crate::model::{Error, Result, path::Path};
 use crate::sql::Bind;
 
@@ -18,14 +18,18 @@ impl Engine {
     /// # Errors
     /// INVALID_EVENT, DUPLICATE_EVENT, or why the server could not store them.
     pub async fn append(self: &Arc<Self>, json: &str) -> Result<Wire> {
-        let raw: Vec<&RawValue> = serde_json::from_str(json).map_err(|e| Error::invalid_event("events", e.to_string()))?;
+        let raw: Vec<&RawValue> = serde_json::from_str(json)
+            .map_err(|e| Error::invalid_event("events", e.to_string()))?;
         let root = Path::Root;
         let list = root.key("events");
         if raw.is_empty() {
             return Err(Error::invalid_event("events", "is empty"));
         }
-        let events: Result<Vec<Event<'_>>> =
-            raw.iter().enumerate().map(|(i, raw)| Event::parse(raw.get(), Completeness::New, &list.index(i))).collect();
+        let events: Result<Vec<Event<'_>>> = raw
+            .iter()
+            .enumerate()
+            .map(|(i, raw)| Event::parse(raw.get(), Completeness::New, &list.index(i)))
+            .collect();
         let events = events?;
         let mut places = HashMap::with_capacity(events.len());
         for (i, event) in events.iter().enumerate() {
@@ -42,7 +46,8 @@ impl Engine {
         let statement = sql_text(&store::append(&self.target().table));
         let values = arguments(&binds)?;
         let stored = {
-            let running = sqlx::query_with(statement, values).fetch_one(&mut lease.connection().driver);
+            let running =
+                sqlx::query_with(statement, values).fetch_one(&mut lease.connection().driver);
             tokio::select! {
                 stored = running => stored,
                 // The lease is dropped and its connection closed: the server rolls back, or has
@@ -62,8 +67,13 @@ impl Engine {
             }
         };
         lease.release();
-        let (snapshot, transaction): (String, String) = (row.try_get(0).map_err(fault)?, row.try_get(1).map_err(fault)?);
-        Ok(json!({ "count": ids.len(), "ids": ids, "token": token(&format!("{snapshot}+{transaction}")) }))
+        let (snapshot, transaction): (String, String) = (
+            row.try_get(0).map_err(fault)?,
+            row.try_get(1).map_err(fault)?,
+        );
+        Ok(
+            json!({ "count": ids.len(), "ids": ids, "token": token(&format!("{snapshot}+{transaction}")) }),
+        )
     }
 }
 
@@ -84,7 +94,10 @@ fn places_path(index: usize) -> String {
 }
 
 fn duplicate(id: Uuid, path: &str) -> Error {
-    Error::DuplicateEvent { path: Some(path.to_owned()), id: id.to_string() }
+    Error::DuplicateEvent {
+        path: Some(path.to_owned()),
+        id: id.to_string(),
+    }
 }
 
 /// A unique violation of one of our ids is DUPLICATE_EVENT; of anything else the server's error.
@@ -114,7 +127,10 @@ mod tests {
     fn reads_the_id_off_the_detail() {
         let id = "0197b0a2-6f0c-7c3e-9d1f-2b8e5a4c6d70";
         let detail = format!("Schlüssel »(event_id)=({id})« existiert bereits.");
-        assert_eq!(duplicated_id(&detail).map(|id| id.to_string()).as_deref(), Some(id));
+        assert_eq!(
+            duplicated_id(&detail).map(|id| id.to_string()).as_deref(),
+            Some(id)
+        );
         assert_eq!(duplicated_id("Key (name)=(x) already exists."), None);
     }
 }

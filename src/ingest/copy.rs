@@ -16,7 +16,10 @@ pub struct CopyRows {
 impl CopyRows {
     /// No rows.
     pub fn new() -> Self {
-        Self { bytes: HEADER.to_vec(), rows: 0 }
+        Self {
+            bytes: HEADER.to_vec(),
+            rows: 0,
+        }
     }
 
     /// Adds an event.

@@ -40,9 +40,13 @@ impl<'a> Event<'a> {
     /// # Errors
     /// INVALID_EVENT with the path of what is wrong, below `path`.
     pub fn parse(json: &'a str, completeness: Completeness, path: &Path<'_>) -> Result<Self> {
-        let Members(members) = serde_json::from_str(json).map_err(|e| Error::invalid_event(path, syntax(&e)))?;
+        let Members(members) =
+            serde_json::from_str(json).map_err(|e| Error::invalid_event(path, syntax(&e)))?;
         if let Some(unknown) = members.keys().find(|k| !KEYS.contains(&k.as_ref())) {
-            return Err(Error::invalid_event(path.key(unknown), format!("is no member of an event; known are {}", KEYS.join(", "))));
+            return Err(Error::invalid_event(
+                path.key(unknown),
+                format!("is no member of an event; known are {}", KEYS.join(", ")),
+            ));
         }
         let member = |name: &str| members.get(name).map(|raw| raw.get());
         let timestamp = timestamp(member("timestamp"), completeness, &path.key("timestamp"))?;
@@ -68,24 +72,41 @@ fn text<'a>(raw: &'a str, path: &Path<'_>) -> Result<Cow<'a, str>> {
     #[derive(Deserialize)]
     #[serde(transparent)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str::<Text<'_>>(raw).map(|t| t.0).map_err(|_| Error::invalid_event(path, "must be a string"))
+    serde_json::from_str::<Text<'_>>(raw)
+        .map(|t| t.0)
+        .map_err(|_| Error::invalid_event(path, "must be a string"))
 }
 
 fn timestamp(raw: Option<&str>, completeness: Completeness, path: &Path<'_>) -> Result<Timestamp> {
     match (raw, completeness) {
-        (Some(raw), _) => Timestamp::parse(&text(raw, path)?).map_err(|why| Error::invalid_event(path, why)),
-        (None, Completeness::New) => Ok(Timestamp::from_micros(jiff::Timestamp::now().as_millisecond() * 1000)),
+        (Some(raw), _) => {
+            Timestamp::parse(&text(raw, path)?).map_err(|why| Error::invalid_event(path, why))
+        }
+        (None, Completeness::New) => Ok(Timestamp::from_micros(
+            jiff::Timestamp::now().as_millisecond() * 1000,
+        )),
         (None, Completeness::Whole) => Err(Error::invalid_event(path, "is missing")),
     }
 }
 
-fn id(raw: Option<&str>, at: Timestamp, completeness: Completeness, path: &Path<'_>) -> Result<Uuid> {
+fn id(
+    raw: Option<&str>,
+    at: Timestamp,
+    completeness: Completeness,
+    path: &Path<'_>,
+) -> Result<Uuid> {
     match (raw, completeness) {
         (Some(raw), _) => {
             let text = text(raw, path)?;
-            Uuid::try_parse(&text).ok().filter(|_| text.len() == 36).ok_or_else(|| {
-                Error::invalid_event(path, "must be a UUID such as 0197b0a2-6f0c-7c3e-9d1f-2b8e5a4c6d70")
-            })
+            Uuid::try_parse(&text)
+                .ok()
+                .filter(|_| text.len() == 36)
+                .ok_or_else(|| {
+                    Error::invalid_event(
+                        path,
+                        "must be a UUID such as 0197b0a2-6f0c-7c3e-9d1f-2b8e5a4c6d70",
+                    )
+                })
         }
         (None, Completeness::New) => Ok(new_id(at)),
         (None, Completeness::Whole) => Err(Error::invalid_event(path, "is missing")),
@@ -94,19 +115,32 @@ fn id(raw: Option<&str>, at: Timestamp, completeness: Completeness, path: &Path<
 
 /// A UUIDv7 of the event's own time, in the order of calls within a millisecond.
 fn new_id(at: Timestamp) -> Uuid {
-    static CONTEXT: std::sync::Mutex<uuid::ContextV7> = std::sync::Mutex::new(uuid::ContextV7::new());
+    static CONTEXT: std::sync::Mutex<uuid::ContextV7> =
+        std::sync::Mutex::new(uuid::ContextV7::new());
     let seconds = u64::try_from(at.as_micros().div_euclid(1_000_000)).unwrap_or(0);
     let nanos = u32::try_from(at.as_micros().rem_euclid(1_000_000) * 1000).unwrap_or(0);
-    let context = CONTEXT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let context = CONTEXT
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     Uuid::new_v7(uuid::Timestamp::from_unix(&*context, seconds, nanos))
 }
 
 /// AGGREGATE.ACTION.STATUS: two parts or more of capitals, digits and underscores.
 fn event_type<'a>(raw: Option<&'a str>, path: &Path<'_>) -> Result<Cow<'a, str>> {
-    let name = text(raw.ok_or_else(|| Error::invalid_event(path, "is missing"))?, path)?;
-    let part = |p: &str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    let name = text(
+        raw.ok_or_else(|| Error::invalid_event(path, "is missing"))?,
+        path,
+    )?;
+    let part = |p: &str| {
+        !p.is_empty()
+            && p.bytes()
+                .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+    };
     if name.len() > 255 || name.split('.').count() < 2 || !name.split('.').all(part) {
-        return Err(Error::invalid_event(path, "must be AGGREGATE.ACTION.STATUS, such as 'CODE.GENERATED.SUCCESS'"));
+        return Err(Error::invalid_event(
+            path,
+            "must be AGGREGATE.ACTION.STATUS, such as 'CODE.GENERATED.SUCCESS'",
+        ));
     }
     Ok(name)
 }
@@ -116,15 +150,23 @@ fn object<'a>(raw: Option<&'a str>, path: &Path<'_>) -> Result<&'a str> {
     if !raw.starts_with('{') {
         return Err(Error::invalid_event(path, "must be an object"));
     }
-    json::check(raw).map_err(|problem| Error::invalid_event(format!("{path}{}", problem.path), problem.what))?;
+    json::check(raw)
+        .map_err(|problem| Error::invalid_event(format!("{path}{}", problem.path), problem.what))?;
     Ok(raw)
 }
 
 fn tags<'a>(raw: Option<&'a str>, path: &Path<'_>) -> Result<&'a str> {
     let raw = object(raw, path)?;
-    let Members(members) = serde_json::from_str(raw).map_err(|e| Error::invalid_event(path, syntax(&e)))?;
-    match members.iter().find(|(_, value)| !value.get().starts_with('"')) {
-        Some((key, _)) => Err(Error::invalid_event(path.key(key), "must be a string, as every tag is")),
+    let Members(members) =
+        serde_json::from_str(raw).map_err(|e| Error::invalid_event(path, syntax(&e)))?;
+    match members
+        .iter()
+        .find(|(_, value)| !value.get().starts_with('"'))
+    {
+        Some((key, _)) => Err(Error::invalid_event(
+            path.key(key),
+            "must be a string, as every tag is",
+        )),
         None => Ok(raw),
     }
 }
@@ -147,19 +189,33 @@ mod tests {
         assert_eq!(wrong(r"{}"), "type");
         assert_eq!(wrong(r#"{"type":"A.B","tags":{"x":1}}"#), "tags.x");
         assert_eq!(wrong(r#"{"type":"A.B","id":"1"}"#), "id");
-        assert_eq!(wrong(r#"{"type":"A.B","timestamp":"2026-01-01T00:00:00"}"#), "timestamp");
+        assert_eq!(
+            wrong(r#"{"type":"A.B","timestamp":"2026-01-01T00:00:00"}"#),
+            "timestamp"
+        );
         assert_eq!(wrong(r#"{"type":"A.B","data":[]}"#), "data");
-        assert_eq!(wrong(r#"{"type":"A.B","data":{"a":{"b":"\u0000"}}}"#), "data.a.b");
+        assert_eq!(
+            wrong(r#"{"type":"A.B","data":{"a":{"b":"\u0000"}}}"#),
+            "data.a.b"
+        );
         assert_eq!(wrong(r#"{"type":"A.B","extra":1}"#), "extra");
         assert_eq!(wrong("nonsense"), "");
     }
 
     #[test]
     fn makes_what_is_left_out() {
-        let event = Event::parse(r#"{"type":"A.B.C","timestamp":"2026-01-01T00:00:00.123Z"}"#, Completeness::New, &Path::Root).ok();
+        let event = Event::parse(
+            r#"{"type":"A.B.C","timestamp":"2026-01-01T00:00:00.123Z"}"#,
+            Completeness::New,
+            &Path::Root,
+        )
+        .ok();
         let event = event.as_ref();
         assert_eq!(event.map(|e| e.id.get_version_num()), Some(7));
-        let (seconds, nanos) = event.and_then(|e| e.id.get_timestamp()).map(|t| t.to_unix()).unwrap_or_default();
+        let (seconds, nanos) = event
+            .and_then(|e| e.id.get_timestamp())
+            .map(|t| t.to_unix())
+            .unwrap_or_default();
         assert_eq!((seconds, nanos / 1_000_000), (1_767_225_600, 123));
         assert_eq!(event.map(|e| (e.tags, e.data)), Some(("{}", "{}")));
         assert!(Event::parse(r#"{"type":"A.B.C"}"#, Completeness::Whole, &Path::Root).is_err());

@@ -81,7 +81,11 @@ impl Importer {
         let lease = engine.pool.acquire().await?;
         let (chunks, received) = mpsc::channel(1);
         let counts = Arc::<Counts>::default();
-        let writer = Writer { lease: Some(lease), merge: store::merge(&engine.target().table), counts: Arc::clone(&counts) };
+        let writer = Writer {
+            lease: Some(lease),
+            merge: store::merge(&engine.target().table),
+            counts: Arc::clone(&counts),
+        };
         Ok(Self {
             chunks: Some(chunks),
             writer: Some(tokio::spawn(writer.run(received, ticket))),
@@ -138,7 +142,9 @@ impl Importer {
         }
         self.chunks = None;
         if let Some(writer) = self.writer.take() {
-            writer.await.map_err(|_| Error::Internal("the importing task panicked".into()))??;
+            writer
+                .await
+                .map_err(|_| Error::Internal("the importing task panicked".into()))??;
         }
         Ok(self.report())
     }
@@ -170,7 +176,11 @@ impl Importer {
     fn take(&mut self, line: &[u8]) {
         self.line += 1;
         // A byte order mark at the very beginning, and the other kind of line end.
-        let line = if self.line == 1 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) } else { line };
+        let line = if self.line == 1 {
+            line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
+        } else {
+            line
+        };
         let line = line.trim_ascii();
         if line.is_empty() {
             return;
@@ -187,7 +197,10 @@ impl Importer {
             Err(error) => {
                 self.rejected_count += 1;
                 if self.rejected.len() < self.max_listed {
-                    self.rejected.push(Rejected { line: self.line, reason: reason(&error) });
+                    self.rejected.push(Rejected {
+                        line: self.line,
+                        reason: reason(&error),
+                    });
                 }
             }
         }
@@ -203,14 +216,22 @@ impl Importer {
             return Ok(());
         }
         // The writer is gone, and left its reason.
-        let failure = self.counts.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let failure = self
+            .counts
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         Err(failure.unwrap_or(Error::Closed))
     }
 }
 
 /// A line is an event, or (`lib/ingest.js` writes it so) `!` and why JavaScript could not write one.
 fn parse(line: &str) -> Result<Event<'_>> {
-    if let Some(why) = line.strip_prefix('!').and_then(|why| serde_json::from_str::<String>(why).ok()) {
+    if let Some(why) = line
+        .strip_prefix('!')
+        .and_then(|why| serde_json::from_str::<String>(why).ok())
+    {
         return Err(Error::invalid_event("", why));
     }
     Event::parse(line, Completeness::Whole, &Path::Root)
@@ -238,36 +259,63 @@ impl Writer {
         };
         match written {
             Ok(()) => {
-                self.lease.take().map(Lease::release);
+                if let Some(lease) = self.lease.take() {
+                    lease.release();
+                }
                 Ok(())
             }
             Err(error) => {
                 // Dropping the lease closes the connection, and the server rolls the chunk back.
                 self.lease = None;
-                *self.counts.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(copy_of(&error));
+                *self
+                    .counts
+                    .failure
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner) = Some(copy_of(&error));
                 Err(error)
             }
         }
     }
 
     async fn write_all(&mut self, chunks: &mut mpsc::Receiver<CopyRows>) -> Result<()> {
-        let Some(lease) = &mut self.lease else { return Ok(()) };
+        let Some(lease) = &mut self.lease else {
+            return Ok(());
+        };
         let driver = &mut lease.connection().driver;
-        sqlx::raw_sql(store::STAGING).execute(&mut *driver).await.map_err(fault)?;
+        sqlx::raw_sql(store::STAGING)
+            .execute(&mut *driver)
+            .await
+            .map_err(fault)?;
         while let Some(chunk) = chunks.recv().await {
             let rows = chunk.rows();
-            sqlx::raw_sql("BEGIN").execute(&mut *driver).await.map_err(fault)?;
+            sqlx::raw_sql("BEGIN")
+                .execute(&mut *driver)
+                .await
+                .map_err(fault)?;
             let mut copy = driver.copy_in_raw(store::COPY).await.map_err(fault)?;
             copy.send(chunk.finish()).await.map_err(fault)?;
             copy.finish().await.map_err(fault)?;
             // Names are quoted, and there are no values in it.
             let merge = AssertSqlSafe(self.merge.clone()).into_sql_str();
-            let stored = sqlx::query(merge).execute(&mut *driver).await.map_err(fault)?.rows_affected();
-            sqlx::raw_sql("COMMIT").execute(&mut *driver).await.map_err(fault)?;
+            let stored = sqlx::query(merge)
+                .execute(&mut *driver)
+                .await
+                .map_err(fault)?
+                .rows_affected();
+            sqlx::raw_sql("COMMIT")
+                .execute(&mut *driver)
+                .await
+                .map_err(fault)?;
             self.counts.imported.fetch_add(stored, Ordering::AcqRel);
-            self.counts.duplicates.fetch_add(rows.saturating_sub(stored), Ordering::AcqRel);
+            self.counts
+                .duplicates
+                .fetch_add(rows.saturating_sub(stored), Ordering::AcqRel);
         }
-        sqlx::raw_sql(store::DROP_STAGING).execute(driver).await.map_err(fault).map(drop)
+        sqlx::raw_sql(store::DROP_STAGING)
+            .execute(driver)
+            .await
+            .map_err(fault)
+            .map(drop)
     }
 }
 
@@ -275,8 +323,14 @@ impl Writer {
 fn copy_of(error: &Error) -> Error {
     match error {
         Error::Closed => Error::Closed,
-        Error::Connection { message, sql_state } => Error::Connection { message: message.clone(), sql_state: sql_state.clone() },
-        Error::Database { sql_state, message } => Error::Database { sql_state: sql_state.clone(), message: message.clone() },
+        Error::Connection { message, sql_state } => Error::Connection {
+            message: message.clone(),
+            sql_state: sql_state.clone(),
+        },
+        Error::Database { sql_state, message } => Error::Database {
+            sql_state: sql_state.clone(),
+            message: message.clone(),
+        },
         other => Error::Internal(other.to_string().into()),
     }
 }

@@ -25,7 +25,10 @@ pub struct Problem {
 pub fn check(json: &str) -> Result<(), Problem> {
     match scan(json.as_bytes()) {
         None => Ok(()),
-        Some((what, at)) => Err(Problem { what, path: locate(json.as_bytes(), at) }),
+        Some((what, at)) => Err(Problem {
+            what,
+            path: locate(json.as_bytes(), at),
+        }),
     }
 }
 
@@ -75,8 +78,17 @@ fn string(json: &[u8], at: usize) -> (usize, Option<&'static str>) {
             Some(escape) if json.get(escape + 1) != Some(&b'u') => i = escape + 2,
             Some(escape) => match unit(json, escape) {
                 Some(0) => return (i, Some("contains U+0000, which PostgreSQL cannot store")),
-                Some(0xD800..=0xDBFF) if matches!(unit(json, escape + 6), Some(0xDC00..=0xDFFF)) => i = escape + 12,
-                Some(0xD800..=0xDFFF) => return (i, Some("contains half of a surrogate pair, which is no character")),
+                Some(0xD800..=0xDBFF)
+                    if matches!(unit(json, escape + 6), Some(0xDC00..=0xDFFF)) =>
+                {
+                    i = escape + 12;
+                }
+                Some(0xD800..=0xDFFF) => {
+                    return (
+                        i,
+                        Some("contains half of a surrogate pair, which is no character"),
+                    );
+                }
                 _ => i = escape + 6,
             },
         }
@@ -90,7 +102,9 @@ fn unit(json: &[u8], at: usize) -> Option<u16> {
 }
 
 fn number_end(json: &[u8], at: usize) -> usize {
-    let rest = json[at..].iter().position(|b| !matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
+    let rest = json[at..]
+        .iter()
+        .position(|b| !matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
     rest.map_or(json.len(), |n| at + n)
 }
 
@@ -99,7 +113,10 @@ fn is_finite(number: &[u8]) -> bool {
     if number.len() <= 300 && !number.iter().any(|b| matches!(b, b'e' | b'E')) {
         return true;
     }
-    std::str::from_utf8(number).ok().and_then(|n| n.parse::<f64>().ok()).is_some_and(f64::is_finite)
+    std::str::from_utf8(number)
+        .ok()
+        .and_then(|n| n.parse::<f64>().ok())
+        .is_some_and(f64::is_finite)
 }
 
 /// The path of the value or key at an offset.
@@ -178,9 +195,17 @@ mod tests {
 
     #[test]
     fn what_it_can() {
-        for json in [r#"{"s":"\ud83d\ude00 é \\u0000 \" \n"}"#, "{}", r#"[1e308,-0.5,"1e999"]"#, r#"{"":{"\u0041":[]}}"#] {
+        for json in [
+            r#"{"s":"\ud83d\ude00 é \\u0000 \" \n"}"#,
+            "{}",
+            r#"[1e308,-0.5,"1e999"]"#,
+            r#"{"":{"\u0041":[]}}"#,
+        ] {
             assert_eq!(check(json), Ok(()), "{json}");
         }
-        assert_eq!(check(&format!("{}{}", "[".repeat(1000), "]".repeat(1000))), Ok(()));
+        assert_eq!(
+            check(&format!("{}{}", "[".repeat(1000), "]".repeat(1000))),
+            Ok(())
+        );
     }
 }

@@ -7,7 +7,10 @@ use crate::model::{
 
 /// The columns that an event has values for, quoted, with `prefix` before each.
 fn columns(table: &TableNames, prefix: &str) -> String {
-    let quoted: Vec<String> = Column::EVENT.iter().map(|c| format!("{prefix}{}", quote_ident(table.columns.of(*c)))).collect();
+    let quoted: Vec<String> = Column::EVENT
+        .iter()
+        .map(|c| format!("{prefix}{}", quote_ident(table.columns.of(*c))))
+        .collect();
     quoted.join(", ")
 }
 

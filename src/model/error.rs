@@ -4,7 +4,7 @@
 //! Messages never hold event data or credentials: they name paths, limits and settings, and of a
 //! server's answer only what [`database_message`] lets through.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use thiserror::Error;
 
@@ -133,7 +133,7 @@ fn shown(path: &str) -> &str {
 
 impl Error {
     /// A malformed query.
-    pub fn invalid(path: impl ToString, problem: impl Into<Cow<'static, str>>) -> Self {
+    pub fn invalid(path: impl fmt::Display, problem: impl Into<Cow<'static, str>>) -> Self {
         Self::InvalidQuery {
             path: path.to_string(),
             problem: problem.into(),
@@ -141,7 +141,7 @@ impl Error {
     }
 
     /// A malformed event.
-    pub fn invalid_event(path: impl ToString, problem: impl Into<Cow<'static, str>>) -> Self {
+    pub fn invalid_event(path: impl fmt::Display, problem: impl Into<Cow<'static, str>>) -> Self {
         Self::InvalidEvent {
             path: path.to_string(),
             problem: problem.into(),

@@ -91,9 +91,9 @@ impl Timestamp {
         out.push(b'.');
         let fraction = within % 1_000_000;
         if fraction % 1000 == 0 {
-            digits(out, fraction / 1000, 3)
+            digits(out, fraction / 1000, 3);
         } else {
-            digits(out, fraction, 6)
+            digits(out, fraction, 6);
         }
         out.push(b'Z');
     }

@@ -68,7 +68,7 @@ impl<'q> Domain<'q> {
                 return;
             }
             Test::Compare(op, value) => {
-                self.compare(if positive { *op } else { op.negated() }, value)
+                self.compare(if positive { *op } else { op.negated() }, value);
             }
             Test::In { values, negated } if *negated == positive => self.excluded.extend(values),
             Test::In { values, .. } => self.keep(values.iter().collect()),

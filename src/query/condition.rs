@@ -184,9 +184,9 @@ fn parse_leaf(members: &Map<String, Wire>, path: &Path<'_>) -> Result<Condition>
     let field = field(name, &path.key("field"))?;
     let op_path = path.key("op");
     let op = text(
-        members.get("op").ok_or_else(|| {
-            Error::invalid(&op_path, format!("is missing; known are {OPERATORS}"))
-        })?,
+        members
+            .get("op")
+            .ok_or_else(|| Error::invalid(op_path, format!("is missing; known are {OPERATORS}")))?,
         &op_path,
     )?;
     let value_path = path.key("value");
@@ -198,7 +198,7 @@ fn parse_leaf(members: &Map<String, Wire>, path: &Path<'_>) -> Result<Condition>
     }
     let value = members
         .get("value")
-        .ok_or_else(|| Error::invalid(&value_path, format!("is missing; {op:?} needs one")))?;
+        .ok_or_else(|| Error::invalid(value_path, format!("is missing; {op:?} needs one")))?;
     let test = if let Some(compare) = CompareOp::of_name(op) {
         Test::Compare(compare, operand(value, &field, &value_path)?)
     } else {

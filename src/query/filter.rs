@@ -141,7 +141,7 @@ fn tag_values(wire: &Wire, path: &Path<'_>) -> Result<Vec<Condition>> {
             let here = path.key(key);
             if key.is_empty() || key.contains('\0') {
                 return Err(Error::invalid(
-                    &here,
+                    here,
                     "is not a tag's key: it is empty or contains U+0000",
                 ));
             }
@@ -150,7 +150,7 @@ fn tag_values(wire: &Wire, path: &Path<'_>) -> Result<Vec<Condition>> {
                 Wire::Array(_) => texts(value, &here)?,
                 _ => {
                     return Err(Error::invalid(
-                        &here,
+                        here,
                         format!(
                             "must be a string or a list of strings, not {}",
                             shown(value)
@@ -219,7 +219,7 @@ fn query_item(wire: &Wire, path: &Path<'_>) -> Result<Condition> {
                 .split_once(':')
                 .filter(|(key, _)| !key.is_empty())
                 .ok_or_else(|| {
-                    Error::invalid(&here, "must be a tag and its value such as 'issueId:42'")
+                    Error::invalid(here, "must be a tag and its value such as 'issueId:42'")
                 })?;
             all.push(one_of(
                 Field::Tag(key.to_owned()),

@@ -117,6 +117,20 @@ impl EventQuery {
         Self::parse(&wire)
     }
 
+    /// The path of the regular expression in a query's JSON text, or of the filter where there are
+    /// several: only the server can judge them, and it does not say which one it refused.
+    pub fn regex_path(text: &str) -> Option<String> {
+        memchr::memmem::find(text.as_bytes(), b"\"regex\"")?;
+        let wire: Wire = serde_json::from_str(text).ok()?;
+        let mut found = Vec::new();
+        find_regex(&wire, &Path::Root, &mut found);
+        match found.len() {
+            1 => found.pop(),
+            0 => None,
+            _ => Some("filter".to_owned()),
+        }
+    }
+
     /// Parses a query as the API writes it.
     ///
     /// # Errors
@@ -220,6 +234,26 @@ fn total_order(keys: &[OrderBy]) -> Vec<OrderBy> {
         None => order.push(ascending(Column::Id)),
     }
     order
+}
+
+fn find_regex(wire: &Wire, path: &Path<'_>, found: &mut Vec<String>) {
+    match wire {
+        Wire::Object(members) if members.get("op").and_then(Wire::as_str) == Some("regex") => {
+            found.push(path.key("value").to_string());
+        }
+        Wire::Object(members) => {
+            members
+                .iter()
+                .for_each(|(key, value)| find_regex(value, &path.key(key), found));
+        }
+        Wire::Array(items) => {
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(i, item)| find_regex(item, &path.index(i), found));
+        }
+        _ => {}
+    }
 }
 
 /// A list of fields and `{ as, field }` pairs. Repeated fields collapse.

@@ -158,12 +158,11 @@ impl Writer<'_> {
                 (MatchKind::StartsWith, false) => ("NOT ", " ^@ "),
             };
             self.sql(not)
-                .sql("((")
+                .sql("(")
                 .field_text(field)
                 .sql(")")
                 .sql(operator)
-                .bind(Bind::Text(pattern.to_owned()))
-                .sql(")");
+                .bind(Bind::Text(pattern.to_owned()));
         }
         if field.kind() == Kind::Json {
             self.sql(" AND ").of_type(field, JsonType::String);

@@ -1,5 +1,7 @@
 //! EXPLAIN: its statement, and its answer as a tree of steps.
 
+use std::fmt;
+
 use serde_json::{Map, Value as Wire, json};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -93,7 +95,7 @@ impl Plan {
             "executionTime": self.measured.unwrap_or(self.root.cost / 100.0),
             "planHash": format!("{:016x}", hasher.digest()),
             "warnings": self.warnings(),
-            "text": self.render(),
+            "text": self.to_string(),
         })
     }
 
@@ -102,14 +104,16 @@ impl Plan {
         self.root.warn(&mut warnings);
         warnings
     }
+}
 
-    fn render(&self) -> String {
-        let mut text = String::new();
-        self.root.render(0, &mut text);
-        if let Some(millis) = self.measured {
-            text.push_str(&format!("measured {millis:.2} ms\n"));
+/// The tree, for people.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.root.write(0, f)?;
+        match self.measured {
+            Some(millis) => writeln!(f, "measured {millis:.2} ms"),
+            None => Ok(()),
         }
-        text
     }
 }
 
@@ -242,32 +246,39 @@ impl Step {
         self.children.iter().for_each(|child| child.warn(warnings));
     }
 
-    fn render(&self, depth: usize, text: &mut String) {
+    fn write(&self, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let indent = "  ".repeat(depth);
-        text.push_str(&indent);
-        if depth > 0 {
-            text.push_str("-> ");
-        }
-        text.push_str(&self.operation);
+        write!(
+            f,
+            "{indent}{}{}",
+            if depth > 0 { "-> " } else { "" },
+            self.operation
+        )?;
         if let Some(index) = &self.index {
-            text.push_str(&format!(" using {index}"));
+            write!(f, " using {index}")?;
         }
         if let Some(relation) = &self.relation {
-            text.push_str(&format!(" on {relation}"));
+            write!(f, " on {relation}")?;
         }
-        text.push_str(&format!("  ({} rows, cost {:.1}", self.rows, self.cost));
-        if let Some(actual) = self.actual {
-            text.push_str(&format!(
-                "; really {} rows in {:.2} ms, {} pages from cache and {} read",
-                actual.rows, actual.millis, actual.hit, actual.read
-            ));
+        write!(f, "  ({} rows, cost {:.1}", self.rows, self.cost)?;
+        if let Some(Actual {
+            rows,
+            millis,
+            hit,
+            read,
+        }) = self.actual
+        {
+            write!(
+                f,
+                "; really {rows} rows in {millis:.2} ms, {hit} pages from cache and {read} read"
+            )?;
         }
-        text.push_str(")\n");
+        writeln!(f, ")")?;
         if let Some(condition) = &self.condition {
-            text.push_str(&format!("{indent}     {condition}\n"));
+            writeln!(f, "{indent}     {condition}")?;
         }
         self.children
             .iter()
-            .for_each(|child| child.render(depth + 1, text));
+            .try_for_each(|child| child.write(depth + 1, f))
     }
 }

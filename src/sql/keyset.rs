@@ -122,11 +122,14 @@ impl Writer<'_> {
 
     /// The key as the server compares it.
     fn compared(&mut self, key: &SortKey<'_>) -> &mut Self {
-        if key.kind() == Kind::Text {
-            self.sql("(").sort_key(key).sql(") COLLATE \"C\"")
+        let bare = matches!(key.field, Field::Column(_)) && key.form == Form::Plain;
+        let (open, close) = if bare { ("", "") } else { ("(", ")") };
+        self.sql(open).sort_key(key).sql(close);
+        self.sql(if key.kind() == Kind::Text {
+            " COLLATE \"C\""
         } else {
-            self.sql("(").sort_key(key).sql(")")
-        }
+            ""
+        })
     }
 
     /// `ORDER BY …`; nothing where there are no keys.

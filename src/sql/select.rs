@@ -112,7 +112,7 @@ pub fn compile(query: &EventQuery, target: &Target, purpose: Purpose) -> Result<
         w.sql(", (SELECT pg_current_snapshot()::text)");
         width
     });
-    w.sql(" ").from_events();
+    w.sql(" ").event_table();
     write_where(&mut w, query, &keys, identity)?;
     w.order_by(&keys);
     if let Some(limit) = query.limit {

@@ -149,7 +149,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Appends the event table and its alias.
-    pub fn from_events(&mut self) -> &mut Self {
+    pub fn event_table(&mut self) -> &mut Self {
         let table = self.table.quoted();
         self.sql("FROM ").sql(&table).sql(" AS ").sql(EVENTS)
     }
