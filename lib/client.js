@@ -8,6 +8,7 @@ const { append, importEvents } = require('./ingest.js')
 const { connectOptions } = require('./options.js')
 const { Optimizer } = require('./optimizer.js')
 const { sql } = require('./sql.js')
+const { encodeQuery } = require('./wire.js')
 
 /** Parts of the contract that this version does not build yet. */
 const LATER = ['indexes', 'cache', 'monitor', 'analytics']
@@ -46,6 +47,12 @@ class EventsClient {
 
   async snapshot() {
     throw new EventsError('UNSUPPORTED', 'snapshot() is not part of this version')
+  }
+
+  /** For the benchmarks: how fast the core alone reads a query's rows. */
+  get [Symbol.for('tamma.events.native')]() {
+    const { native } = this.#core
+    return { drain: async query => unwrap(await native.drain(encodeQuery(query))).rows }
   }
 
   close() {

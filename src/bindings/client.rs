@@ -135,6 +135,13 @@ impl NativeClient {
         })
     }
 
+    /// Reads the rows of a query and throws them away. Resolves with their number.
+    #[napi(catch_unwind, ts_return_type = "Promise<string>")]
+    pub fn drain(&self, env: Env, query: String) -> Result<Made> {
+        let engine = Arc::clone(&self.engine);
+        self.promise(env, async move { Ok(json!({ "rows": engine.drain(&query).await? })) })
+    }
+
     /// Stores events, a JSON list, in one transaction. Resolves with the receipt.
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn append(&self, env: Env, events: String) -> Result<Made> {

@@ -5,10 +5,12 @@ use std::{
     time::Instant,
 };
 
+use futures_util::TryStreamExt;
 use serde_json::Value as Wire;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use super::arguments::arguments;
 use super::batch::Batch;
 use super::catalog;
 use super::config::Config;
@@ -16,7 +18,7 @@ use super::fault::fault;
 use super::governor::Governor;
 use super::pool::Pool;
 use super::registry::Registry;
-use super::run::{Mode, Run, RunOptions, Source, time_allowed};
+use super::run::{Mode, Run, RunOptions, Source, sql_text, time_allowed};
 use super::user::UserSql;
 use crate::model::{Error, Result, table::TableNames};
 use crate::plan::is_contradiction;
@@ -215,6 +217,26 @@ impl Engine {
         };
         let ((), all) = tokio::join!(running, reading);
         all
+    }
+
+    /// Reads the rows of a query and throws them away: the rate that a stream is measured against.
+    ///
+    /// # Errors
+    /// What is wrong with the query, or why the server could not answer it.
+    pub async fn drain(&self, query: &str) -> Result<u64> {
+        let statement = compile(&EventQuery::from_json(query)?, &self.target(), Purpose::Stream)?;
+        let values = arguments(&statement.binds)?;
+        let mut lease = self.pool.acquire().await?;
+        let mut count = 0;
+        {
+            let driver = &mut lease.connection().driver;
+            let mut rows = sqlx::query_with(sql_text(&statement.sql), values).fetch(driver);
+            while rows.try_next().await.map_err(fault)?.is_some() {
+                count += 1;
+            }
+        }
+        lease.release();
+        Ok(count)
     }
 
     /// Stops all runs and waits until the connections are gone.
