@@ -193,15 +193,13 @@ describe('refused', () => {
   })
 
   test('a history with a hole', async () => {
-    const tree = repository.git('mktree')
     repository.commit('one', { a: 'x' })
     repository.commit('two', { a: 'y' })
     const lost = repository.git('rev-parse', 'HEAD~1')
     rmSync(join(repository.path, '.git/objects', lost.slice(0, 2), lost.slice(2)))
-    expect(tree).toMatch(/^[0-9a-f]+$/)
     await expect(read(repository.path)).rejects.toMatchObject({
       code: 'INVALID_EVENT',
-      message: /^git [a-z-]+ failed: /
+      message: expect.stringMatching(/^git [a-z-]+ failed: /)
     })
   })
 })
