@@ -8,6 +8,7 @@ import {
   failure,
   freshDirectory,
   isRunning,
+  ownDatabase,
   processesUnder,
   query,
   sleep,
@@ -149,7 +150,7 @@ describe('killed while starting', () => {
     const server = await startEmbedded({ directory })
     expect(await query(server.url, 'SELECT 1 AS one')).toEqual([{ one: 1 }])
     expect(await server.stop()).toBe(true)
-    await expect.poll(() => processesUnder(directory)).toEqual([])
+    await expect.poll(() => processesUnder(directory), { timeout: 10_000 }).toEqual([])
   })
 })
 
@@ -158,7 +159,7 @@ describe('after a crash of the server', () => {
   async function crashed() {
     const directory = await stoppedDatabase()
     const user = await startEmbedded({ directory })
-    await query(user.url, 'CREATE TABLE late AS SELECT 1 AS one')
+    await query(user.url, 'CREATE TABLE IF NOT EXISTS late AS SELECT 1 AS one')
     process.kill(user.pid, 'SIGKILL')
     return { directory, user }
   }
@@ -177,7 +178,7 @@ describe('after a crash of the server', () => {
 
   test('stop without a server to stop', async () => {
     const { directory, user } = await crashed()
-    await expect.poll(() => processesUnder(directory)).toEqual([])
+    await expect.poll(() => processesUnder(directory), { timeout: 10_000 }).toEqual([])
     expect(await user.stop()).toBe(false)
     await worksAgain(directory)
   })
@@ -185,7 +186,7 @@ describe('after a crash of the server', () => {
   /** Puts a pid into the pid file of a crashed server. */
   async function crashedWithPid(text: (pid: number) => string) {
     const { directory, user } = await crashed()
-    await expect.poll(() => processesUnder(directory)).toEqual([])
+    await expect.poll(() => processesUnder(directory), { timeout: 10_000 }).toEqual([])
     await user.stop()
     fs.writeFileSync(pidFile(directory), text(user.pid))
     return directory
@@ -226,7 +227,7 @@ describe('after a crash of the server', () => {
   })
 
   test('the folder is renamed under a server whose owner was killed: joined, not started twice', async () => {
-    const before = await stoppedDatabase()
+    const before = await ownDatabase()
     const owner = new Child({ directory: before })
     const { pid } = await owner.start()
     await owner.kill()

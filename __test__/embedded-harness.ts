@@ -42,8 +42,8 @@ export function copyTree(from: string, to: string) {
 }
 
 let template: Promise<string> | undefined
-/** A directory with a database that was stopped cleanly: a copy, because initdb takes most of a first start. */
-export async function stoppedDatabase() {
+/** A directory of the caller's own, with a database that was stopped: a copy, as initdb takes long. */
+export async function ownDatabase() {
   template ??= (async () => {
     const server = await startEmbedded({ directory: path.join(root, 'template') })
     await query(server.url, 'CREATE TABLE kept AS SELECT 42 AS answer')
@@ -53,6 +53,15 @@ export async function stoppedDatabase() {
   const directory = freshDirectory()
   copyTree(await template, directory)
   return directory
+}
+
+const databases: string[] = []
+/** The same for callers who leave it as it was: reused once it is stopped. */
+export async function stoppedDatabase() {
+  const isFree = (directory: string) => !fs.existsSync(path.join(directory, 'data', 'postmaster.pid'))
+  const free = databases.find(isFree) ?? (await ownDatabase())
+  if (!databases.includes(free)) databases.push(free)
+  return free
 }
 
 export async function query(url: string, sql: string): Promise<Record<string, unknown>[]> {

@@ -12,6 +12,7 @@ import {
   freshDirectory,
   isRoot,
   lib,
+  ownDatabase,
   processesUnder,
   query,
   root,
@@ -94,7 +95,7 @@ describe.runIf(isRoot)('users', () => {
   })
 
   test('data that root owns: told before PostgreSQL refuses it', async () => {
-    const directory = await stoppedDatabase()
+    const directory = await ownDatabase()
     fs.chownSync(path.join(directory, 'data'), 0, 0)
     expect((await failure(startEmbedded({ directory }))).message).toMatch(/root owns .*chown/)
   })
@@ -109,6 +110,14 @@ describe.runIf(isRoot)('users', () => {
     expect((await failure(startEmbedded({ directory: path.join(root, 'link', 'db') }))).message).toMatch(
       /may not enter/
     )
+  })
+
+  test("root's own closed directory is opened for passing through", async () => {
+    const directory = folderOf(0, 'mkdtemp')
+    const server = await startEmbedded({ directory, persistent: false })
+    expect(fs.statSync(directory).mode & 0o777).toBe(0o711)
+    expect(await server.stop()).toBe(true)
+    expect(fs.readdirSync(directory)).toEqual([])
   })
 
   test('a link in place of the log is not followed', async () => {

@@ -107,6 +107,18 @@ function choose(wanted, persistent) {
   return homeDirectory(name) ?? temporaryDirectory(name)
 }
 
+/** Root's own closed directory, from mkdtemp for instance, is opened for passing through; no folder above it is. */
+function letPass(directory, user) {
+  if (closedFolder(directory, user) === directory && isOurs(directory)) {
+    fs.chmodSync(directory, fs.statSync(directory).mode | 0o011)
+  }
+  const closed = closedFolder(directory, user)
+  if (closed === undefined) return
+  throw unusable(
+    `PostgreSQL runs as uid ${user.uid} here, because it refuses to run as root, and that user may not enter ${closed}: allow it (chmod o+x ${closed}), or choose another directory than ${directory}`
+  )
+}
+
 /**
  * The directory of the database: absolute, without symbolic links, and made where it was missing.
  * @param {string | undefined} wanted
@@ -115,13 +127,7 @@ function choose(wanted, persistent) {
  */
 function openDirectory(wanted, persistent) {
   const directory = choose(wanted, persistent)
-  const user = serverUser(directory)
-  const closed = closedFolder(directory, user)
-  if (closed !== undefined) {
-    throw unusable(
-      `PostgreSQL runs as uid ${user.uid} here, because it refuses to run as root, and that user may not enter ${closed}: choose another directory than ${directory}`
-    )
-  }
+  letPass(directory, serverUser(directory))
   if (fs.existsSync(path.join(directory, 'PG_VERSION'))) {
     throw unusable(
       `${directory} is itself a data directory of PostgreSQL: pass a directory of its own, in which the data is kept beside locks and log`

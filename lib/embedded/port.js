@@ -17,8 +17,7 @@ function freePort() {
 const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f])
 
 /**
- * Whether a PostgreSQL server answers. Its process and its open port do not tell: a killed server has both
- * until the kernel has cleared it away.
+ * Whether a PostgreSQL server answers.
  * @param {number} port
  * @returns {Promise<boolean>}
  */

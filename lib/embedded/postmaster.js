@@ -73,14 +73,18 @@ function findPostmaster(data) {
 }
 
 /**
- * Waits until the running server is ready.
- * @returns {Promise<{ pid: number, port: number } | undefined>} undefined where there is none, or it ended
+ * Waits until the running server is ready, or gone.
+ *
+ * A server that was killed or told to stop a moment ago may still have its process, its port and 'ready' in
+ * its pid file. It gives an answer only if it lives, and writes 'stopping' before it answers if it was told.
+ * @returns {Promise<{ pid: number, port: number } | undefined>}
  */
 async function readyPostmaster(data) {
+  const isReady = server => server?.state === 'ready'
   const { server } = await until(async () => {
     const server = findPostmaster(data)
-    const settled = server === undefined || (server.state === 'ready' && (await answers(server.port)))
-    return settled && { server }
+    if (server === undefined) return { server }
+    return isReady(server) && (await answers(server.port)) && isReady(readPidFile(data)) && { server }
   }, `the server in ${data} to be ready`)
   return server
 }
@@ -160,13 +164,10 @@ async function stopPostmaster(data) {
   return true
 }
 
-/** For a process that is exiting: tells the server to stop, and waits only until that shows in the pid file. */
+/** For a process that is exiting, and cannot wait for the server to go. */
 function stopPostmasterAtExit(data) {
   const server = findPostmaster(data)
-  if (server === undefined) return
-  interrupt(server.pid)
-  const cell = new Int32Array(new SharedArrayBuffer(4))
-  for (let turn = 0; turn < 100 && readPidFile(data)?.state === 'ready'; turn++) Atomics.wait(cell, 0, 0, 2)
+  if (server !== undefined) interrupt(server.pid)
 }
 
-module.exports = { findPostmaster, readyPostmaster, startPostmaster, stopPostmaster, stopPostmasterAtExit }
+module.exports = { readyPostmaster, startPostmaster, stopPostmaster, stopPostmasterAtExit }
