@@ -40,7 +40,7 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   repository?.remove()
-  rmSync(folder, { recursive: true, force: true })
+  if (folder) rmSync(folder, { recursive: true, force: true })
   await database?.drop()
 })
 
@@ -182,23 +182,22 @@ describe('the surroundings', () => {
     wrong.password = 'hunter%2022'
     const closed = new URL(wrong)
     closed.port = '1'
-    for (const url of [
+    const urls = [
       wrong.href,
       closed.href,
       'postgres://ada:hunter%2022@nowhere.invalid/log',
-      'postgres://ada:hunter%2022@',
-      'nonsense:hunter%2022'
-    ]) {
-      for (const env of [{}, { DEBUG: '1' }]) {
-        for (const args of [
-          ['query', '--url', url],
-          ['import', '--git', repository.path, '--url', url]
-        ]) {
-          const { stdout, stderr } = await run(args, env)
-          if (url.includes('@')) expect(stdout + stderr).not.toMatch(/hunter(?:%20| )22/)
-        }
-        const { stdout, stderr } = await run(['query'], { ...env, DATABASE_URL: url })
-        if (url.includes('@')) expect(stdout + stderr).not.toMatch(/hunter(?:%20| )22/)
+      'postgres://ada:hunter%2022@'
+    ]
+    for (const url of urls) {
+      const ended = await Promise.all([
+        run(['query', '--url', url]),
+        run(['query', '--url', url], { DEBUG: '1' }),
+        run(['import', '--git', repository.path], { DATABASE_URL: url, DEBUG: '1' })
+      ])
+      for (const { code, stdout, stderr } of ended) {
+        expect(code).toBe(1)
+        expect(stderr).toMatch(/^error: .+\n {2}code: [A-Z_]+\n/)
+        expect(stdout + stderr).not.toMatch(/hunter(?:%20| )22/)
       }
     }
   }, 60_000)
@@ -208,7 +207,6 @@ describe('the surroundings', () => {
     try {
       const failed = await run(['query', '--url', empty.url])
       expect(failed.code).toBe(1)
-      expect(failed.stderr).toContain('  code: UNKNOWN_TABLE\n')
       expect(failed.stderr).toMatch(/hint: tamma-events import/)
     } finally {
       await empty.drop()

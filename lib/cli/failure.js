@@ -5,8 +5,9 @@ const { PROGRAM } = require('./help.js')
 const { redact } = require('./redact.js')
 const { printable } = require('./text.js')
 
-/** What to try next, by the code of an EventsError. */
+/** What to try next, by SQLSTATE where PostgreSQL answered, else by the code of an EventsError. */
 const HINTS = {
+  '42P01': `${PROGRAM} import creates the tables and fills them`,
   CONNECTION_FAILED: 'check the URL and that the server is up, or use --embedded DIR for a local PostgreSQL',
   DATABASE_ERROR: 'sqlState is what PostgreSQL answered; DEBUG=1 shows more',
   INVALID_QUERY: `${PROGRAM} query --help lists the flags and shows examples`,
@@ -14,8 +15,7 @@ const HINTS = {
   POOL_TIMEOUT: 'the server has no free connection; try again, or raise its max_connections',
   QUERY_TIMEOUT: 'narrow the query by --type, --tag or --since, or raise --timeout',
   RESULT_TOO_LARGE: 'add --limit, or stream with --format ndjson',
-  UNKNOWN_FIELD: 'fields are id, type, timestamp, createdAt, tags.KEY, metadata.PATH and data.PATH',
-  UNKNOWN_TABLE: `${PROGRAM} import creates the tables and fills them`
+  UNKNOWN_FIELD: 'fields are id, type, timestamp, createdAt, tags.KEY, metadata.PATH and data.PATH'
 }
 
 /**
@@ -30,8 +30,8 @@ function reportFailure(error, { err, errStyle: style }) {
     rows.push(['hint', `${[PROGRAM, failure.command].filter(Boolean).join(' ')} --help`])
   } else {
     for (const key of ['code', 'path', 'sqlState']) if (failure[key] !== undefined) rows.push([key, failure[key]])
-    const hint = Object.hasOwn(HINTS, failure.code ?? '') ? HINTS[failure.code] : undefined
-    if (hint) rows.push(['hint', hint])
+    const hint = [failure.sqlState, failure.code].find(key => Object.hasOwn(HINTS, key ?? ''))
+    if (hint !== undefined) rows.push(['hint', HINTS[hint]])
     else if (failure.retryable) rows.push(['hint', 'try again'])
   }
   const lines = [`${style.red('error')}: ${clean(failure.message)}`]

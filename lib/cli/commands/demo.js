@@ -1,5 +1,8 @@
 'use strict'
 
+const { randomUUID } = require('node:crypto')
+const { tmpdir } = require('node:os')
+const path = require('node:path')
 const { UsageError } = require('../arguments.js')
 const { tour } = require('../demo/tour.js')
 const { ProgressBar } = require('../progress.js')
@@ -29,9 +32,7 @@ module.exports = {
     }
     const { connect } = require('../../../index.js')
     const started = performance.now()
-    const events = await connect({
-      embedded: values.embedded === undefined ? { persistent: false } : { directory: values.embedded }
-    })
+    const events = await connect({ embedded: databaseOf(values) })
     try {
       signal.throwIfAborted()
       const [{ version }] = (await events.sql`SELECT current_setting('server_version') AS version`.execute()).rows
@@ -46,6 +47,12 @@ module.exports = {
       await io.out.line(`Ask more: tamma-events query --embedded ${JSON.stringify(values.embedded)} --help`)
     }
   }
+}
+
+/** Without a directory of its own it would join whatever else runs for this project. */
+function databaseOf({ embedded }) {
+  if (embedded !== undefined) return { directory: embedded }
+  return { directory: path.join(tmpdir(), `tamma-events-demo-${randomUUID()}`), persistent: false }
 }
 
 async function load(events, { git = '.', ndjson }, io, signal) {

@@ -32,7 +32,7 @@ async function findTopics(events) {
   if (range.first === null) return undefined
   return {
     since: lastPart(range.first, range.last),
-    many: roundDown(large?.many ?? 0),
+    many: roundDown((large?.many ?? 0) - 1),
     correlation: together?.id ?? '',
     merges: merge.rowCount > 0 ? MERGES : ['CODE.COMMITTED.SUCCESS']
   }
