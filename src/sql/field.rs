@@ -9,13 +9,7 @@ impl Writer<'_> {
         match field {
             Field::Column(column) => self.event_column(*column),
             Field::Tag(key) => self.event_column(Column::Tags).sql("->>").key(key),
-            Field::Path(column, steps) => {
-                self.event_column(*column);
-                for step in steps {
-                    self.sql("->").step(step);
-                }
-                self
-            }
+            Field::Path(column, steps) => self.path(*column, steps, "->"),
         }
     }
 
@@ -27,20 +21,37 @@ impl Writer<'_> {
                 self.field(field).sql("#>>'{}'")
             }
             Field::Column(_) => self.field(field).sql("::text"),
-            Field::Path(column, steps) => {
-                self.event_column(*column);
-                let last = steps.len().saturating_sub(1);
-                for (i, step) in steps.iter().enumerate() {
-                    self.sql(if i == last { "->>" } else { "->" }).step(step);
-                }
-                self
-            }
+            Field::Path(column, steps) => self.path(*column, steps, "->>"),
         }
     }
 
     fn event_column(&mut self, column: Column) -> &mut Self {
         let table = self.table;
         self.column(table.columns.of(column))
+    }
+
+    /// The value at the end of a path; `last` takes it out of what it is in.
+    ///
+    /// jsonb keeps a scalar as a list of one, and `5 -> 0` finds it there. What that leads to has
+    /// no members and no other elements, so only a last step of 0 must make sure of a list.
+    fn path(&mut self, column: Column, steps: &[Step], last: &str) -> &mut Self {
+        let Some((Step::Index(0), list)) = steps.split_last() else {
+            return self.arrows(column, steps, last);
+        };
+        self.sql("(CASE WHEN jsonb_typeof(")
+            .arrows(column, list, "->")
+            .sql(") = 'array' THEN ")
+            .arrows(column, steps, last)
+            .sql(" END)")
+    }
+
+    fn arrows(&mut self, column: Column, steps: &[Step], last: &str) -> &mut Self {
+        self.event_column(column);
+        for (i, step) in steps.iter().enumerate() {
+            self.sql(if i + 1 == steps.len() { last } else { "->" })
+                .step(step);
+        }
+        self
     }
 
     fn step(&mut self, step: &Step) -> &mut Self {

@@ -63,6 +63,8 @@ golden!(json_numbers_compare_with_numbers: leaf("data.n", "gte", &json!(5)) =>
     r#"(e."data"->'n' >= $1 AND jsonb_typeof(e."data"->'n') = 'number')"#, [5]);
 golden!(json_strings_compare_by_code_point: leaf("data.files[0].name", "gt", &json!("m")) =>
     r#"((e."data"->'files'->0->>'name') COLLATE "C" > $1 AND jsonb_typeof(e."data"->'files'->0->'name') = 'string')"#, ["m"]);
+golden!(a_scalar_is_no_list_of_one: leaf("data.files[1][0]", "eq", &json!(5)) =>
+    r#"((CASE WHEN jsonb_typeof(e."data"->'files'->1) = 'array' THEN e."data"->'files'->1->0 END) = $1)"#, [5]);
 golden!(json_list: leaf("data.n", "notIn", &json!([1, "1"])) => r#"(e."data"->'n' <> ALL($1))"#, [[1, "1"]]);
 golden!(json_prefix_tests_the_type: leaf("data.s", "startsWith", &json!("x")) =>
     r#"((e."data"->>'s') ^@ $1 AND jsonb_typeof(e."data"->'s') = 'string')"#, ["x"]);
