@@ -15,6 +15,7 @@
 
 pub mod exec;
 pub mod ingest;
+pub mod migrate;
 pub mod model;
 pub mod plan;
 pub mod query;

@@ -1,0 +1,2 @@
+-- The default order, which keyset cursors follow. 84 bytes of WAL an event.
+{{create_index}} ON {{target}} ({{timestamp}}, {{id}})
