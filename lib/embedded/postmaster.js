@@ -1,3 +1,5 @@
+'use strict'
+
 /**
  * The server's main process: found by its pid file, started, and stopped.
  *

@@ -1,3 +1,5 @@
+'use strict'
+
 /** Running the server's programs: as which user, in which environment, and why one failed. */
 
 const { spawn } = require('node:child_process')

@@ -1,3 +1,5 @@
+'use strict'
+
 /**
  * One user's part in a running server, from the use lock to the last one's stop.
  *

@@ -1,3 +1,5 @@
+'use strict'
+
 /**
  * Which user the server runs as. PostgreSQL refuses to run as root, so that root has to give it
  * another user; everyone else runs it as themselves.

@@ -1,3 +1,5 @@
+'use strict'
+
 /** Waiting for what only polling can tell: kernel locks, and files that another process writes. */
 
 const { EventsError } = require('../errors.js')
