@@ -2,9 +2,17 @@
 
 use std::{borrow::Cow, fmt};
 
+use jiff::{
+    civil::{DateTime, Time},
+    fmt::temporal::Pieces,
+    tz::Offset,
+};
+
 /// Microseconds from 2000-01-01 to 1970-01-01, PostgreSQL's epoch and Unix's.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 const DAY: i64 = 86_400_000_000;
+/// The first moment that PostgreSQL keeps, by its own count: `MIN_TIMESTAMP` of its timestamp.h.
+const EARLIEST: i64 = -211_813_488_000_000_000;
 
 /// Microseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +26,10 @@ impl Timestamp {
 
     /// As PostgreSQL counts.
     pub const fn to_postgres(self) -> i64 {
+        // Infinity, which `from_postgres` could not move.
+        if self.0 == i64::MAX {
+            return i64::MAX;
+        }
         self.0.saturating_sub(POSTGRES_EPOCH)
     }
 
@@ -36,27 +48,33 @@ impl Timestamp {
     /// # Errors
     /// What is wrong with the text: no zone, finer than a microsecond, no such date.
     pub fn parse(text: &str) -> Result<Self, Cow<'static, str>> {
-        if text.len() == 10
-            && let Ok(date) = text.parse::<jiff::civil::Date>()
-        {
-            let midnight = date
-                .to_zoned(jiff::tz::TimeZone::UTC)
-                .map_err(|_| NOT_ISO)?;
-            return Ok(Self(midnight.timestamp().as_microsecond()));
-        }
-        let parsed = text.parse::<jiff::Timestamp>().map_err(|_| {
-            if text.parse::<jiff::civil::DateTime>().is_ok() {
-                Cow::Borrowed("needs a time zone: end it with Z or an offset such as +02:00")
-            } else {
-                Cow::Borrowed(NOT_ISO)
+        let pieces = Pieces::parse(text).map_err(|_| NOT_ISO)?;
+        let offset = match (pieces.time(), pieces.to_numeric_offset()) {
+            (_, Some(offset)) => offset,
+            (None, None) if text.len() == 10 => Offset::UTC,
+            _ => {
+                return Err(Cow::Borrowed(
+                    "needs a time zone: end it with Z or an offset such as +02:00",
+                ));
             }
-        })?;
-        if parsed.subsec_nanosecond() % 1000 != 0 {
+        };
+        let local = pieces
+            .date()
+            .to_datetime(pieces.time().unwrap_or(Time::midnight()));
+        if local.subsec_nanosecond() % 1000 != 0 {
             return Err(Cow::Borrowed(
                 "is finer than a microsecond, which PostgreSQL cannot keep",
             ));
         }
-        Ok(Self(parsed.as_microsecond()))
+        // Without jiff's own Timestamp, which ends a day before the year 9999 does.
+        let since = local.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0));
+        let micros = since.as_micros() - i128::from(offset.seconds()) * 1_000_000;
+        match i64::try_from(micros).map(Self) {
+            Ok(at) if at.to_postgres() >= EARLIEST => Ok(at),
+            _ => Err(Cow::Borrowed(
+                "is before 4714 BC, where PostgreSQL's calendar begins",
+            )),
+        }
     }
 
     /// Appends ISO 8601 UTC text, with 3 fraction digits, or 6 where there are microseconds.
@@ -160,6 +178,15 @@ mod tests {
         );
         assert_eq!(round("0001-01-01T00:00:00Z"), "0001-01-01T00:00:00.000Z");
         assert_eq!(round("2024-02-29T23:59:59.5Z"), "2024-02-29T23:59:59.500Z");
+        assert_eq!(round("9999-12-31"), "9999-12-31T00:00:00.000Z");
+        assert_eq!(
+            round("9999-12-31T23:59:59.999999Z"),
+            "9999-12-31T23:59:59.999999Z"
+        );
+        assert_eq!(
+            round("-004712-01-01T00:00:00Z"),
+            "-004712-01-01T00:00:00.000Z"
+        );
     }
 
     #[test]
@@ -171,6 +198,9 @@ mod tests {
             "2026-02-30",
             "2026-11-22T09:30:00.1234567Z",
             "1700000000",
+            "20261122",
+            "2026-11-22[Europe/Berlin]",
+            "-005000-01-01T00:00:00Z",
         ] {
             assert!(Timestamp::parse(text).is_err(), "{text}");
         }
@@ -195,6 +225,9 @@ mod tests {
     #[test]
     fn infinities_have_names() {
         assert_eq!(Timestamp::from_postgres(i64::MAX).to_string(), "infinity");
+        for infinity in [i64::MIN, i64::MAX] {
+            assert_eq!(Timestamp::from_postgres(infinity).to_postgres(), infinity);
+        }
         assert_eq!(Timestamp::from_postgres(i64::MIN).to_string(), "-infinity");
     }
 }
