@@ -1,8 +1,11 @@
 import { readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import * as programs from './package/programs'
 import { Databases, type Project, platform, ROOT, Workshop } from './package/project'
+
+// Each test starts other programs, compilers among them: much of it is waiting for a busy machine.
+vi.setConfig({ testTimeout: 240_000 })
 
 const databases = new Databases()
 let workshop: Workshop
@@ -49,14 +52,14 @@ describe('the tarballs', () => {
 
 describe('a fresh project', () => {
   it('uses it by import', async () => {
-    const project = await workshop.project('esm', { type: 'module' }, { 'main.js': programs.esm })
+    const project = await workshop.install('esm', { type: 'module' }, { 'main.js': programs.esm })
     const { code, stdout, stderr } = await project.node(['main.js'], { URL: await databases.create() })
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(seenBy(stdout)).toEqual({ same: true, seen: programs.SEEN })
   })
 
   it('uses it by require, and its command line', async () => {
-    const project = await workshop.project('cjs', {}, { 'main.js': programs.cjs })
+    const project = await workshop.install('cjs', {}, { 'main.js': programs.cjs })
     const { code, stdout, stderr } = await project.node(['main.js'], { URL: await databases.create() })
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(seenBy(stdout)).toEqual({ same: true, seen: programs.SEEN })

@@ -69,8 +69,7 @@ async function use(api, url) {${USE}}
 if (isMainThread) {
   const seen = async () => {
     const worker = new Worker(__filename)
-    const [message] = await once(worker, 'message')
-    const [code] = await once(worker, 'exit')
+    const [[message], [code]] = await Promise.all([once(worker, 'message'), once(worker, 'exit')])
     return { message, code }
   }
   const terminated = async () => {

@@ -19,7 +19,7 @@ export interface Outcome {
 export function run(command: readonly string[], cwd: string, env: Record<string, string> = {}): Promise<Outcome> {
   const [program = '', ...args] = command
   const { NODE_OPTIONS: _, VITEST: __, ...outside } = process.env
-  const options = { cwd, env: { ...outside, ...env }, timeout: 90_000, maxBuffer: 1 << 26 }
+  const options = { cwd, env: { ...outside, ...env }, timeout: 180_000, maxBuffer: 1 << 26 }
   return new Promise(settle => {
     execFile(program, args, options, (error, stdout, stderr) => {
       const code = error === null ? 0 : error.killed ? 'did not end' : (error.code ?? error.signal ?? null)
@@ -56,6 +56,8 @@ async function pack(folder: string, destination: string): Promise<Packed> {
 
 /** A temporary folder with the tarballs, in which projects are made. */
 export class Workshop {
+  private installed: string | undefined
+
   private constructor(
     private readonly folder: string,
     readonly main: Packed,
@@ -71,14 +73,27 @@ export class Workshop {
     return new Workshop(folder, await pack(ROOT, folder), await pack(staged, folder))
   }
 
-  /** A new project with both packages installed and these files in it. */
-  async project(name: string, manifest: object, files: Record<string, string>): Promise<Project> {
-    const folder = join(this.folder, name)
-    const project = new Project(folder)
-    project.write({ 'package.json': JSON.stringify({ name, private: true, ...manifest }), ...files })
+  /** A new project with these files, in which npm installs both packages. */
+  async install(name: string, manifest: object, files: Record<string, string>): Promise<Project> {
+    const project = this.make(name, manifest, files)
     const tarballs = [this.main, this.binary].map(packed => join(this.folder, packed.filename))
     const quiet = ['--no-audit', '--no-fund', '--prefer-offline', '--omit=optional', '--ignore-scripts']
-    await succeed([...npm, 'install', ...quiet, ...tarballs], folder)
+    await succeed([...npm, 'install', ...quiet, ...tarballs], project.folder)
+    this.installed ??= join(project.folder, 'node_modules')
+    return project
+  }
+
+  /** The same without waiting for npm: with a copy of what it installed before. */
+  async project(name: string, manifest: object, files: Record<string, string>): Promise<Project> {
+    if (this.installed === undefined) return this.install(name, manifest, files)
+    const project = this.make(name, manifest, files)
+    cpSync(this.installed, join(project.folder, 'node_modules'), { recursive: true, verbatimSymlinks: true })
+    return project
+  }
+
+  private make(name: string, manifest: object, files: Record<string, string>): Project {
+    const project = new Project(join(this.folder, name))
+    project.write({ 'package.json': JSON.stringify({ name, private: true, ...manifest }), ...files })
     return project
   }
 
