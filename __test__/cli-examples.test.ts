@@ -1,0 +1,27 @@
+// The examples run, and print what they promise.
+import { spawnSync } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+
+const folder = fileURLToPath(new URL('../examples', import.meta.url))
+const promised: Record<string, RegExp> = {
+  'paging.mjs': /^\[ 0, 1, 2 \]\n\[ 3, 4, 5 \]\n\[ 6, 7 \]\nINVALID_QUERY after\n$/,
+  'quick-start.mjs': /tokens: 1200,\n {4}file: 'a\.ts'\n {2}\}\n\] in [\d.]+ ms\n$/,
+  'streaming.mjs': /\{ n: 1003 \}\n\d+ bytes as NDJSON\nAbortError QUERY_CANCELLED\n$/
+}
+
+test('every example is run here', () => {
+  expect(readdirSync(folder).sort()).toEqual(Object.keys(promised))
+})
+
+test.each(Object.entries(promised))(
+  '%s',
+  (name, output) => {
+    const { DATABASE_URL: _, ...env } = process.env
+    const { status, stdout, stderr } = spawnSync(process.execPath, [`${folder}/${name}`], { env, encoding: 'utf8' })
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    expect(stdout).toMatch(output)
+  },
+  60_000
+)
