@@ -68,7 +68,7 @@ test('on a file, and where the database is kept it can be asked more', async () 
 test('what is printed as the question is what was asked', () => {
   expect(sourceOf((events: { query(): unknown }) => events.query())).toEqual(['events.query()'])
   for (const { query, ask } of QUESTIONS) {
-    const lines = sourceOf(query ?? ask)
+    const lines = sourceOf((query ?? ask) as () => unknown)
     expect(lines.length).toBeGreaterThan(0)
     expect(lines.join('')).not.toMatch(/=> *$/)
     for (const line of lines) expect(line.length).toBeLessThanOrEqual(110)
