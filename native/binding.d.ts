@@ -46,6 +46,10 @@ export declare class NativeClient {
   explain(query: string, options?: string | undefined | null): Promise<string>
   /** Stops a query. Resolves once it has stopped on the server. */
   cancel(queryId: string): Promise<string>
+  /** Brings the schema up to date. Resolves with what was applied. */
+  migrate(): Promise<string>
+  /** Reads the rows of a query and throws them away. Resolves with their number. */
+  drain(query: string): Promise<string>
   /** Stores events, a JSON list, in one transaction. Resolves with the receipt. */
   append(events: string): Promise<string>
   /** Ends all that runs. Resolves once the connections are gone. */

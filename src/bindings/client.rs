@@ -135,11 +135,20 @@ impl NativeClient {
         })
     }
 
+    /// Brings the schema up to date. Resolves with what was applied.
+    #[napi(catch_unwind, ts_return_type = "Promise<string>")]
+    pub fn migrate(&self, env: Env) -> Result<Made> {
+        let engine = Arc::clone(&self.engine);
+        self.promise(env, async move { engine.migrate().await })
+    }
+
     /// Reads the rows of a query and throws them away. Resolves with their number.
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn drain(&self, env: Env, query: String) -> Result<Made> {
         let engine = Arc::clone(&self.engine);
-        self.promise(env, async move { Ok(json!({ "rows": engine.drain(&query).await? })) })
+        self.promise(env, async move {
+            Ok(json!({ "rows": engine.drain(&query).await? }))
+        })
     }
 
     /// Stores events, a JSON list, in one transaction. Resolves with the receipt.

@@ -8,7 +8,7 @@ use sqlx::{ConnectOptions, postgres::PgConnectOptions};
 use crate::model::{
     Error, Result,
     path::Path,
-    table::{ColumnNames, TableNames, identifier_problem},
+    table::TableNames,
     wire::{known_keys, object, shown, text, whole},
 };
 
@@ -142,27 +142,18 @@ fn server(members: &Map<String, Wire>) -> Result<PgConnectOptions> {
 }
 
 fn table(wire: Option<&Wire>, path: &Path<'_>) -> Result<(Option<String>, TableNames)> {
-    let mut table = TableNames {
-        schema: String::new(),
-        name: "events".to_owned(),
-        columns: ColumnNames::default(),
-    };
+    let mut table = TableNames::default();
     let Some(wire) = wire else {
         return Ok((None, table));
     };
     let members = object(wire, path, "an object that names the event table")?;
     known_keys(members, path, &["schema", "name", "columns"])?;
-    let identifier = |wire: &Wire, path: &Path<'_>| -> Result<String> {
-        let name = text(wire, path)?;
-        identifier_problem(name)
-            .map_or_else(|| Ok(name.to_owned()), |why| Err(Error::invalid(path, why)))
-    };
     let schema = members
         .get("schema")
-        .map(|w| identifier(w, &path.key("schema")))
+        .map(|w| text(w, &path.key("schema")).map(str::to_owned))
         .transpose()?;
     if let Some(name) = members.get("name") {
-        table.name = identifier(name, &path.key("name"))?;
+        table.name = text(name, &path.key("name"))?.to_owned();
     }
     if let Some(columns) = members.get("columns") {
         let here = path.key("columns");
@@ -181,7 +172,7 @@ fn table(wire: Option<&Wire>, path: &Path<'_>) -> Result<(Option<String>, TableN
             ],
         )?;
         for (key, name) in names {
-            let name = identifier(name, &here.key(key))?;
+            let name = text(name, &here.key(key))?.to_owned();
             let slot = match key.as_str() {
                 "id" => &mut table.columns.id,
                 "type" => &mut table.columns.r#type,
@@ -194,6 +185,12 @@ fn table(wire: Option<&Wire>, path: &Path<'_>) -> Result<(Option<String>, TableN
             *slot = name;
         }
     }
+    if let Some(schema) = &schema {
+        table.schema.clone_from(schema);
+    }
+    table
+        .check()
+        .map_err(|e| Error::invalid(e.path, e.problem))?;
     Ok((schema, table))
 }
 

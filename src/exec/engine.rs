@@ -224,7 +224,11 @@ impl Engine {
     /// # Errors
     /// What is wrong with the query, or why the server could not answer it.
     pub async fn drain(&self, query: &str) -> Result<u64> {
-        let statement = compile(&EventQuery::from_json(query)?, &self.target(), Purpose::Stream)?;
+        let statement = compile(
+            &EventQuery::from_json(query)?,
+            &self.target(),
+            Purpose::Stream,
+        )?;
         let values = arguments(&statement.binds)?;
         let mut lease = self.pool.acquire().await?;
         let mut count = 0;

@@ -12,6 +12,7 @@
 //! be another client's.
 
 mod catalog;
+mod engine;
 mod error;
 mod fitness;
 mod indexes;

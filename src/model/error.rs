@@ -120,8 +120,17 @@ pub enum Error {
         message: String,
     },
     /// The schema could not be brought up to date.
-    #[error("{0}")]
-    Migration(String),
+    #[error("{message}")]
+    Migration {
+        /// Why, and what would help.
+        message: String,
+        /// The option that is wrong, where it is one.
+        path: Option<String>,
+        /// SQLSTATE, where the server answered.
+        sql_state: Option<String>,
+        /// Whether the same call can succeed later.
+        retryable: bool,
+    },
     /// A defect of this package.
     #[error("internal error: {0}")]
     Internal(Cow<'static, str>),
@@ -167,7 +176,7 @@ impl Error {
             Self::PrecisionLoss { .. } => "PRECISION_LOSS",
             Self::Connection { .. } => "CONNECTION_FAILED",
             Self::Database { .. } | Self::Internal(_) => "DATABASE_ERROR",
-            Self::Migration(_) => "MIGRATION_FAILED",
+            Self::Migration { .. } => "MIGRATION_FAILED",
         }
     }
 
@@ -178,7 +187,7 @@ impl Error {
             | Self::UnknownField { path, .. }
             | Self::InvalidEvent { path, .. }
             | Self::Unsupported { path, .. } => (!path.is_empty()).then_some(path),
-            Self::DuplicateEvent { path, .. } => path.as_deref(),
+            Self::DuplicateEvent { path, .. } | Self::Migration { path, .. } => path.as_deref(),
             _ => None,
         }
     }
@@ -187,7 +196,9 @@ impl Error {
     pub fn sql_state(&self) -> Option<&str> {
         match self {
             Self::Database { sql_state, .. } => Some(sql_state),
-            Self::Connection { sql_state, .. } => sql_state.as_deref(),
+            Self::Connection { sql_state, .. } | Self::Migration { sql_state, .. } => {
+                sql_state.as_deref()
+            }
             _ => None,
         }
     }
@@ -196,6 +207,7 @@ impl Error {
     pub fn retryable(&self) -> bool {
         match self {
             Self::TooManyQueries { .. } | Self::PoolTimeout(_) | Self::Connection { .. } => true,
+            Self::Migration { retryable, .. } => *retryable,
             // Serialization failure, deadlock, lock not available, shutdown, too many connections.
             Self::Database { sql_state, .. } => {
                 matches!(

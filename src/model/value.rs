@@ -186,6 +186,14 @@ mod tests {
     }
 
     #[test]
+    fn doubles_keep_every_digit() {
+        for text in ["-11.876982287503779", "16.30676663480699", "5e-324", "0.1"] {
+            let wire: Wire = serde_json::from_str(text).unwrap();
+            assert_eq!(Json::of(&wire).text, text);
+        }
+    }
+
+    #[test]
     fn text_is_escaped() {
         let value = json!("q\"\\\n\u{1}é");
         let json = Json::of(&value);
