@@ -426,6 +426,8 @@ export interface EventQuery<Row = unknown> {
   /** Another table of the catalog instead of the events; the filter may then only have `where`. */
   from?: string
   select?: readonly FieldPath[]
+  /** Fields under names of their own, as `select({ issue: 'tags.issueId' })` gives them; they add to `select`. */
+  selectAs?: Readonly<Record<string, FieldPath>>
   joins?: readonly ({ table: string } & JoinCondition)[]
   groupBy?: readonly FieldPath[]
   aggregates?: readonly Aggregate[]
@@ -731,8 +733,11 @@ type LiteralRow<Q> = Q extends { sequence: infer P }
             (Q extends { timeBucket: unknown } ? { bucket: string } : {}) &
             (Q extends { aggregates: infer L } ? Aggregated<L, EventsSchema> : {})
         >
-      : Q extends { select: infer F extends readonly string[] }
-        ? Selected<F>
+      : Q extends { select: unknown } | { selectAs: unknown }
+        ? Flat<
+            (Q extends { select: infer F extends readonly string[] } ? Selected<F> : {}) &
+              (Q extends { selectAs: infer N } ? Selected<N> : {})
+          >
         : DomainEvent
 
 /** What a builder's rows are. 'event': whole events; 'fields': selected; 'group': grouped; 'match': sequence or pattern. */

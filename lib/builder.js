@@ -20,16 +20,18 @@ class QueryBuilder {
   #client
   #parts
   #query
+  #refusal
   #call
 
-  constructor(client, parts = [], query = {}) {
+  constructor(client, parts = [], query = {}, refusal = undefined) {
     this.#client = client
     this.#parts = parts
     this.#query = query
+    this.#refusal = refusal
   }
 
   #with(members) {
-    return new QueryBuilder(this.#client, this.#parts, { ...this.#query, ...members })
+    return new QueryBuilder(this.#client, this.#parts, { ...this.#query, ...members }, this.#refusal)
   }
 
   #add(member, items) {
@@ -39,12 +41,23 @@ class QueryBuilder {
   select(fields) {
     if (Array.isArray(fields)) return fields.length === 0 ? this.#with({ select: [] }) : this.#add('select', copied(fields))
     if (fields === null || typeof fields !== 'object') return this.#with({ select: fields })
-    return this.#add('select', Object.entries(fields).map(([as, field]) => ({ as, field })))
+    const named = this.#query.selectAs ?? {}
+    for (const [name, field] of Object.entries(fields)) {
+      if (Object.hasOwn(named, name) && named[name] !== field) return this.#refused(`selectAs.${name}`, 'is taken by another field')
+    }
+    return this.#with({ selectAs: { ...named, ...fields } })
+  }
+
+  /** A builder whose every run fails: this call contradicts an earlier one. */
+  #refused(path, problem) {
+    const builder = this.#with({})
+    builder.#refusal = { path, problem }
+    return builder
   }
 
   where(first, op, ...value) {
     const part = arguments.length === 1 ? copied(first) : condition(first, op, value)
-    return new QueryBuilder(this.#client, [...this.#parts, part], this.#query)
+    return new QueryBuilder(this.#client, [...this.#parts, part], this.#query, this.#refusal)
   }
 
   orderBy(field, direction) {
@@ -64,7 +77,7 @@ class QueryBuilder {
   after(cursor) {
     if (cursor !== undefined) return this.#with({ after: cursor })
     const { after: _, ...rest } = this.#query
-    return new QueryBuilder(this.#client, this.#parts, rest)
+    return new QueryBuilder(this.#client, this.#parts, rest, this.#refusal)
   }
 
   hint(hint) {
@@ -112,6 +125,10 @@ class QueryBuilder {
   }
 
   toQuery() {
+    if (this.#refusal !== undefined) {
+      const { path, problem } = this.#refusal
+      throw new EventsError('INVALID_QUERY', `${path}: ${problem}`, { path })
+    }
     return copied({ filter: merged(this.#parts), ...this.#query })
   }
 

@@ -109,7 +109,11 @@ function setOwn(object, key, value) {
 
 /** A query, or a part of one, as JSON text. */
 function encodeQuery(query, root = []) {
-  return JSON.stringify(new Encoder('INVALID_QUERY', root).value(query))
+  const wired = new Encoder('INVALID_QUERY', root).value(query)
+  const named = wired?.selectAs
+  // The core's objects have no order, and a row's keys should have the caller's.
+  const ordered = named !== null && typeof named === 'object' && !Array.isArray(named) && root.length === 0
+  return JSON.stringify(ordered ? { ...wired, selectAs: Object.entries(named) } : wired)
 }
 
 /** Text of one JSON value of an event, where `undefined` members are left out as JSON does. */

@@ -2,7 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use serde_json::Value as Wire;
+use serde_json::{Map, Value as Wire};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::condition::Condition;
@@ -12,7 +12,7 @@ use crate::model::{
     Error, Result,
     field::{Column, Field},
     path::Path,
-    wire::{field, known_keys, list, object, shown, text, whole},
+    wire::{field, known_keys, list, object, text, whole},
 };
 
 /// A checked query over events.
@@ -74,11 +74,12 @@ pub enum NullsOrder {
     Last,
 }
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "id",
     "filter",
     "from",
     "select",
+    "selectAs",
     "joins",
     "groupBy",
     "aggregates",
@@ -149,10 +150,7 @@ impl EventQuery {
             .get("filter")
             .ok_or_else(|| Error::invalid("filter", "is missing; {} filters nothing"))?;
         let filter = filter::parse(filter, &root.key("filter"))?;
-        let select = members
-            .get("select")
-            .map(|s| parse_select(s, &root.key("select")))
-            .transpose()?;
+        let select = parse_select(members, &root)?;
         let order_by = members.get("orderBy").map_or(Ok(Vec::new()), |o| {
             parse_order(o, &root.key("orderBy"), select.as_deref())
         })?;
@@ -256,49 +254,56 @@ fn find_regex(wire: &Wire, path: &Path<'_>, found: &mut Vec<String>) {
     }
 }
 
-/// A list of fields and `{ as, field }` pairs. Repeated fields collapse.
-fn parse_select(wire: &Wire, path: &Path<'_>) -> Result<Vec<Output>> {
+/// The columns of `select`, a list of fields, and of `selectAs`, a list of names and fields.
+/// Repeated fields collapse; `None` where neither is there.
+fn parse_select(members: &Map<String, Wire>, root: &Path<'_>) -> Result<Option<Vec<Output>>> {
     let mut outputs: Vec<Output> = Vec::new();
-    for (i, item) in list(wire, path, "fields")?.iter().enumerate() {
-        let here = path.index(i);
-        let output = match item {
-            Wire::Object(members) if members.contains_key("as") => {
-                known_keys(members, &here, &["as", "field"])?;
-                let name = text(&members["as"], &here.key("as"))?.to_owned();
-                if name.is_empty() {
-                    return Err(Error::invalid(here.key("as"), "is empty"));
-                }
-                let wanted = members
-                    .get("field")
-                    .ok_or_else(|| Error::invalid(here.key("field"), "is missing"))?;
-                Output {
-                    name,
-                    field: field(wanted, &here.key("field"))?,
-                }
+    let mut add =
+        |output: Output, path: &Path<'_>| match outputs.iter().find(|o| o.name == output.name) {
+            None => {
+                outputs.push(output);
+                Ok(())
             }
-            Wire::String(name) => Output {
-                name: name.clone(),
-                field: field(item, &here)?,
-            },
-            _ => {
-                return Err(Error::invalid(
-                    here,
-                    format!("must be a field, not {}", shown(item)),
-                ));
-            }
+            Some(same) if same.field == output.field => Ok(()),
+            Some(_) => Err(Error::invalid(path, "is a name that another field has")),
         };
-        match outputs.iter().find(|o| o.name == output.name) {
-            None => outputs.push(output),
-            Some(same) if same.field == output.field => {}
-            Some(_) => {
-                return Err(Error::invalid(
-                    here,
-                    format!("the name {:?} is taken by another field", output.name),
-                ));
-            }
+    if let Some(wire) = members.get("select") {
+        let here = root.key("select");
+        for (i, item) in list(wire, &here, "fields")?.iter().enumerate() {
+            let here = here.index(i);
+            let output = Output {
+                name: text(item, &here)?.to_owned(),
+                field: field(item, &here)?,
+            };
+            add(output, &here)?;
         }
     }
-    Ok(outputs)
+    if let Some(wire) = members.get("selectAs") {
+        let here = root.key("selectAs");
+        for pair in list(wire, &here, "names and fields")? {
+            let Some([Wire::String(name), wanted]) = pair.as_array().map(Vec::as_slice) else {
+                return Err(Error::invalid(
+                    &here,
+                    "must be an object of names and fields",
+                ));
+            };
+            let here = here.key(name);
+            if name.is_empty() || name.contains('\0') {
+                return Err(Error::invalid(
+                    &here,
+                    "is no name: it is empty or contains U+0000",
+                ));
+            }
+            add(
+                Output {
+                    name: name.clone(),
+                    field: field(wanted, &here)?,
+                },
+                &here,
+            )?;
+        }
+    }
+    Ok((!outputs.is_empty()).then_some(outputs))
 }
 
 fn parse_order(wire: &Wire, path: &Path<'_>, select: Option<&[Output]>) -> Result<Vec<OrderBy>> {

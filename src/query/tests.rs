@@ -45,7 +45,8 @@ refuses! {
     between_of_three: { "filter": { "where": { "field": "data.x", "op": "between", "value": [1, 2, 3] } } } => "INVALID_QUERY" at "filter.where.value";
     nul_in_value: { "filter": { "where": { "field": "data.x", "op": "eq", "value": { "a": ["\u{0}"] } } } } => "INVALID_QUERY" at "filter.where.value.a[0]";
     no_value: { "filter": { "where": { "field": "data.x", "op": "eq" } } } => "INVALID_QUERY" at "filter.where.value";
-    name_taken: { "filter": {}, "select": ["id", { "as": "id", "field": "type" }] } => "INVALID_QUERY" at "select[1]";
+    name_taken: { "filter": {}, "select": ["id"], "selectAs": [["id", "type"]] } => "INVALID_QUERY" at "selectAs.id";
+    nothing_selected: { "filter": {}, "select": [] } => "INVALID_QUERY" at "select";
     direction: { "filter": {}, "orderBy": [{ "field": "id", "direction": "up" }] } => "INVALID_QUERY" at "orderBy[0].direction";
     half_a_row: { "filter": {}, "limit": 1.5 } => "INVALID_QUERY" at "limit";
     after_and_offset: { "filter": {}, "after": "x", "offset": 1 } => "INVALID_QUERY" at "after";
@@ -73,7 +74,7 @@ fn repeated_fields_collapse() {
 
 #[test]
 fn an_order_can_use_a_name_of_the_selection() {
-    let query = EventQuery::parse(&json!({ "filter": {}, "select": [{ "as": "issue", "field": "tags.issueId" }], "orderBy": [{ "field": "issue" }] })).unwrap();
+    let query = EventQuery::parse(&json!({ "filter": {}, "selectAs": [["issue", "tags.issueId"]], "orderBy": [{ "field": "issue" }] })).unwrap();
     assert_eq!(
         query.order_by[0].field,
         crate::model::field::Field::Tag("issueId".into())

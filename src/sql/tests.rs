@@ -116,7 +116,7 @@ fn a_page_has_a_total_order_and_one_row_more() {
 
 #[test]
 fn names_are_quoted_and_long_ones_left_out() {
-    let query = json!({ "filter": {}, "select": [{ "as": "a\"b", "field": "id" }, { "as": "x".repeat(64), "field": "type" }] });
+    let query = json!({ "filter": {}, "selectAs": [["a\"b", "id"], ["x".repeat(64), "type"]] });
     let shown = compiled(&query, Purpose::Show);
     assert_eq!(
         shown.sql,
