@@ -1,6 +1,8 @@
 // The examples run, and print what they promise.
 import { spawnSync } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 
@@ -19,7 +21,10 @@ test.each(Object.entries(promised))(
   '%s',
   (name, output) => {
     const { DATABASE_URL: _, ...env } = process.env
-    const { status, stdout, stderr } = spawnSync(process.execPath, [`${folder}/${name}`], { env, encoding: 'utf8' })
+    // Temporary databases are one per project: from elsewhere, none is joined that other tests use.
+    const cwd = mkdtempSync(join(tmpdir(), 'tamma-example-'))
+    const { status, stdout, stderr } = spawnSync(process.execPath, [join(folder, name)], { cwd, env, encoding: 'utf8' })
+    rmSync(cwd, { recursive: true, force: true })
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     expect(stdout).toMatch(output)
   },
