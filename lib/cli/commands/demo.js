@@ -8,6 +8,9 @@ const { tour } = require('../demo/tour.js')
 const { ProgressBar } = require('../progress.js')
 const { count, duration, plural } = require('../text.js')
 
+/** Of fewer events a rate says nothing. */
+const RATED = 1000
+
 /** @type {import('../commands.js').Command} */
 module.exports = {
   summary: 'Shows what can be asked, over a git history or an NDJSON file, in a database of its own',
@@ -69,8 +72,8 @@ async function load(events, { git = '.', ndjson }, io, signal) {
   } finally {
     bar.done()
   }
-  const rate = count((report.imported / report.duration) * 1000)
-  await step(io, `${plural(report.imported, 'event')} from ${from}, ${rate} a second`, report.duration)
+  const rate = report.imported < RATED ? '' : `, ${count((report.imported / report.duration) * 1000)} a second`
+  await step(io, `${plural(report.imported, 'event')} from ${from}${rate}`, report.duration)
 }
 
 function step({ out, style }, text, elapsed) {

@@ -14,7 +14,7 @@ const { bars, rowsOf, steps } = require('./answers.js')
  * @property {(answer: any) => string[]} show
  * @property {(answer: any, elapsed: number) => string} [timing] instead of the time of the whole
  * @property {string} [remark]
- * @property {boolean} [planned] its plan is shown at the end
+ * @property {(answer: any) => Promise<import('../../../index').QueryExecutionPlan>} [explain] its plan is shown at the end
  */
 
 /** @type {readonly Question[]} */
@@ -37,7 +37,6 @@ const QUESTIONS = [
   },
   {
     title: 'Which commits were the largest?',
-    planned: true,
     given: ['many'],
     query: (events, { many }) =>
       events
@@ -64,15 +63,16 @@ const QUESTIONS = [
     show: ({ rows }) => steps(rows)
   },
   {
-    title: 'What was merged last? Page two, too.',
+    title: 'What came last, page by page?',
     given: ['merges'],
     ask: async (events, { merges }) => {
       const latest = events.query().where({ eventTypes: merges }).orderBy('timestamp', 'desc').limit(3)
       const first = await latest.execute()
       const second = await latest.after(first.nextCursor).execute()
-      return [first, second]
+      return { latest, pages: [first, second] }
     },
-    show: pages => pages.flatMap(({ rows }, page) => steps(rows, `page ${page + 1}`)),
+    show: ({ pages }) => pages.flatMap(({ rows }, page) => steps(rows, `page ${page + 1}`)),
+    explain: ({ latest }) => latest.explain(),
     remark: 'The cursor is a key, not a count: page 1,000 costs what page 2 costs.'
   },
   {
@@ -87,7 +87,7 @@ const QUESTIONS = [
       return { count, insertions }
     },
     show: ({ count, insertions }) => rowsOf([{ events: count, insertions }]),
-    timing: ({ count: rows }, elapsed) => `${count((rows / elapsed) * 1000)} rows/s`
+    timing: ({ count: rows }, elapsed) => (rows < 1000 ? duration(elapsed) : `${count((rows / elapsed) * 1000)} rows/s`)
   },
   {
     title: 'And a question that has no answer?',

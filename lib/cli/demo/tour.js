@@ -16,11 +16,13 @@ const WIDTH = 96
 async function tour(events, io, signal) {
   const topics = await findTopics(events)
   if (topics === undefined) return io.out.line('There is no event yet, and so nothing to ask.')
+  let planned
   for (const [at, question] of QUESTIONS.entries()) {
     signal.throwIfAborted()
-    await showQuestion(events, io, question, at + 1, topics)
+    const answer = await showQuestion(events, io, question, at + 1, topics)
+    if (question.explain) planned = { ...question, answer, number: at + 1 }
   }
-  await showPlan(events, io, topics)
+  await showPlan(io, planned)
 }
 
 async function showQuestion(
@@ -43,14 +45,14 @@ async function showQuestion(
   for (const line of show(answer)) await out.line(`   ${line}`)
   if (remark) await out.line(`   ${style.dim(remark)}`)
   await out.line()
+  return answer
 }
 
-async function showPlan(events, { out, style }, topics) {
-  const at = QUESTIONS.findIndex(({ planned }) => planned)
+async function showPlan({ out, style }, { explain, answer, number }) {
   const started = performance.now()
-  const plan = await QUESTIONS[at].query(events, topics).explain()
-  await out.line(heading(style, `How was question ${at + 1} planned?`, duration(performance.now() - started)))
-  await out.line(`   ${style.cyan('… .explain()')}`)
+  const plan = await explain(answer)
+  await out.line(heading(style, `How was question ${number} planned?`, duration(performance.now() - started)))
+  for (const line of sourceOf(explain)) await out.line(`   ${style.cyan(`await ${line}`)}`)
   await out.line()
   for (const line of plan.toString().trimEnd().split('\n')) await out.line(`   ${printable(line)}`)
   await out.line()
