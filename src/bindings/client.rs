@@ -47,7 +47,7 @@ impl NativeClient {
         let _inside = runtime::handle()?.enter();
         Ok(Self {
             engine: Engine::new(config),
-            port: Port::open(env.raw())?,
+            port: Port::of(env.raw())?,
         })
     }
 

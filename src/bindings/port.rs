@@ -1,5 +1,6 @@
-//! The way back to JavaScript: one threadsafe function per client, and the futures that its
-//! JavaScript thread polls itself.
+//! The way back to JavaScript: one threadsafe function per environment, which all its clients share,
+//! and the futures that its JavaScript thread polls itself. One per client would pile up: Node
+//! gives a function back only when asked to, and a client that was collected asks for nothing.
 //!
 //! A future of a short query is polled first where it was asked for, so that the statement is on
 //! its way before the call returns; its waker posts the next poll here. After [`LOCAL_POLLS`] it
@@ -10,6 +11,7 @@
 //! process alive, just while a promise is pending.
 
 use std::{
+    cell::RefCell,
     collections::HashMap,
     ffi::c_void,
     future::Future,
@@ -38,8 +40,13 @@ const LOCAL_POLLS: u32 = 3;
 /// Rounds of jobs in one call from Node; then the event loop gets its turn.
 const ROUNDS: u32 = 8;
 
-/// The way back to one client's JavaScript thread.
+/// The way back to one environment's JavaScript thread.
 pub struct Port(Mutex<State>);
+
+thread_local! {
+    /// The ports of this thread's environments: one, unless a realm of its own loaded the addon too.
+    static PORTS: RefCell<HashMap<usize, Arc<Port>>> = RefCell::default();
+}
 
 struct State {
     /// Null once the environment is being torn down.
@@ -63,8 +70,20 @@ struct LocalTask {
 }
 
 impl Port {
-    /// A port to the thread of `env`.
-    pub fn open(env: sys::napi_env) -> Result<Arc<Self>> {
+    /// The port of `env`, opened when it is first asked for.
+    pub fn of(env: sys::napi_env) -> Result<Arc<Self>> {
+        let known = PORTS.with_borrow(|ports| ports.get(&env.addr()).cloned());
+        known.map_or_else(
+            || {
+                let port = Self::open(env)?;
+                PORTS.with_borrow_mut(|ports| ports.insert(env.addr(), Arc::clone(&port)));
+                Ok(port)
+            },
+            Ok,
+        )
+    }
+
+    fn open(env: sys::napi_env) -> Result<Arc<Self>> {
         let port = Arc::new(Self(Mutex::new(State {
             function: ptr::null_mut(),
             jobs: Vec::new(),
@@ -321,7 +340,10 @@ unsafe extern "C" fn call_js(
 unsafe extern "C" fn teardown(port: *mut c_void) {
     // SAFETY: the count that `open` gave to this hook.
     let port = unsafe { Arc::from_raw(port.cast_const().cast::<Port>()) };
-    let _ = catch_unwind(AssertUnwindSafe(|| port.close()));
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        PORTS.with_borrow_mut(|ports| ports.retain(|_, kept| !Arc::ptr_eq(kept, &port)));
+        port.close();
+    }));
 }
 
 unsafe extern "C" fn finalize(_: sys::napi_env, port: *mut c_void, _: *mut c_void) {

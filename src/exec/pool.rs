@@ -156,8 +156,9 @@ impl Pool {
         for connection in idle {
             connection.close().await;
         }
-        self.canceller.close().await;
         self.open.none().await;
+        // Last: until then, statements that were running are cancelled through it.
+        self.canceller.close().await;
     }
 
     /// Whether [`Pool::close`] was called.
