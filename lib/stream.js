@@ -140,18 +140,22 @@ class RowStream {
     this.#reader = new RowReader(this.#call.bigints)
     this.#state = 'running'
     if (signal) {
-      this.#onAbort = () => {
-        this.#fail(aborted(signal.reason))
-        // The batch under way may never come: whoever waits is answered now.
-        const failure = this.#failure
-        const first = this.#waiting.shift()
-        if (first === undefined) return
-        this.#failure = undefined
-        first.reject(failure)
-        for (const { resolve } of this.#waiting.splice(0)) resolve({ value: undefined, done: true })
-      }
+      // Weak: a signal can outlive a stream that was dropped half read, which only its collection ends.
+      const stream = new WeakRef(this)
+      this.#onAbort = () => stream.deref()?.#abort(signal.reason)
       signal.addEventListener('abort', this.#onAbort, { once: true })
     }
+  }
+
+  /** The batch under way may never come: whoever waits is answered now. */
+  #abort(reason) {
+    this.#fail(aborted(reason))
+    const failure = this.#failure
+    const first = this.#waiting.shift()
+    if (first === undefined) return
+    this.#failure = undefined
+    first.reject(failure)
+    for (const { resolve } of this.#waiting.splice(0)) resolve({ value: undefined, done: true })
   }
 
   #fail(error) {

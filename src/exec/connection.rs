@@ -3,7 +3,7 @@
 use std::{
     sync::Arc,
     sync::atomic::{AtomicUsize, Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use sqlx::{ConnectOptions, Connection as _, PgConnection, Row, postgres::PgConnectOptions};
@@ -25,6 +25,9 @@ pub struct Connection {
     pub snapshot: String,
     _open: Open,
 }
+
+/// The longest wait for a server to take note of a goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// The open connections of a pool: `close()` waits until there are none.
 #[derive(Default)]
@@ -137,7 +140,8 @@ impl Connection {
             _open: open,
             ..
         } = self;
-        let _ = driver.close().await;
+        // A peer that does not answer must not hold up whoever waits for the end.
+        let _ = tokio::time::timeout(GOODBYE, driver.close()).await;
         drop(open);
     }
 }

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, postgres::PgConnectOptions};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::cancel::Canceller;
@@ -42,6 +42,8 @@ pub struct Lease {
     _permit: OwnedSemaphorePermit,
 }
 
+/// A connection that was used this recently is taken to be alive.
+const FRESH: Duration = Duration::from_secs(1);
 /// How often the idle are looked through.
 const REAP: Duration = Duration::from_secs(5);
 
@@ -81,6 +83,22 @@ impl Pool {
                     u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
                 ))
             })
+    }
+
+    /// A connection that answered just now: for statements that must not be sent twice.
+    ///
+    /// # Errors
+    /// As [`Pool::acquire`].
+    pub async fn acquire_alive(self: &Arc<Self>) -> Result<Lease> {
+        loop {
+            let mut lease = self.acquire().await?;
+            let connection = lease.connection();
+            if connection.idle_since.elapsed() < FRESH || connection.driver.ping().await.is_ok() {
+                return Ok(lease);
+            }
+            // The server went away while it was idle, and so for all others that are.
+            self.forget_idle();
+        }
     }
 
     async fn acquire_slowly(self: &Arc<Self>) -> Result<Lease> {

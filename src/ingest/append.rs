@@ -42,7 +42,7 @@ impl Engine {
         drop((events, raw));
 
         let ticket = self.registry.enter(Uuid::now_v7().to_string().into())?;
-        let mut lease = self.pool.acquire().await?;
+        let mut lease = self.pool.acquire_alive().await?;
         let statement = sql_text(&store::append(&self.target().table));
         let values = arguments(&binds)?;
         let stored = {

@@ -78,7 +78,7 @@ impl Importer {
     /// Why there is no connection.
     pub async fn begin(engine: &Arc<Engine>, max_listed: usize) -> Result<Self> {
         let ticket = engine.registry.enter(Uuid::now_v7().to_string().into())?;
-        let lease = engine.pool.acquire().await?;
+        let lease = engine.pool.acquire_alive().await?;
         let (chunks, received) = mpsc::channel(1);
         let counts = Arc::<Counts>::default();
         let writer = Writer {
