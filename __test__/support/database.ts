@@ -36,13 +36,6 @@ const FILL = `
                             'ключ 😀', ($3::text[])[1 + i % ${TEXTS.length}])
   FROM generate_series($4::int, $1::int - 1) AS i`
 
-const TABLE = `
-  CREATE TABLE events (event_id uuid PRIMARY KEY, event_type text COLLATE "C" NOT NULL, "timestamp" timestamptz NOT NULL,
-    tags jsonb NOT NULL DEFAULT '{}', metadata jsonb NOT NULL DEFAULT '{}', data jsonb NOT NULL DEFAULT '{}',
-    created_at timestamptz NOT NULL DEFAULT now(), position bigint GENERATED ALWAYS AS IDENTITY,
-    transaction_id xid8 NOT NULL DEFAULT pg_current_xact_id());
-  CREATE INDEX ON events ("timestamp", event_id)`
-
 export interface Backend {
   pid: number
   state: string
@@ -72,7 +65,7 @@ export class TestDatabase {
     admin.on('error', () => {})
     await admin.connect()
     const database = new TestDatabase(url.href, name, admin)
-    await admin.query(TABLE)
+    await (await connect({ url: url.href, migrate: true })).close()
     if (events > 0) await database.fill(events)
     return database
   }
