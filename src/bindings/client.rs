@@ -7,11 +7,12 @@ use napi_derive::napi;
 use serde::Deserialize;
 use serde_json::{Value as Wire, json};
 
+use super::answer::{answer, promised};
 use super::inbox::{Inbox, NativeStream};
 use super::port::Port;
 use super::runtime;
 use super::value::Made;
-use crate::exec::{Config, Engine, ExplainOptions, IntoAscii, Mode, Run, RunOptions, describe};
+use crate::exec::{Config, Engine, ExplainOptions, Mode, Run, RunOptions, describe};
 use crate::model;
 use crate::sql::Bind;
 
@@ -55,7 +56,7 @@ impl NativeClient {
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn connect(&self, env: Env) -> Result<Made> {
         let engine = Arc::clone(&self.engine);
-        self.promise(env, async move {
+        promised(&self.port, env, async move {
             engine
                 .connect()
                 .await
@@ -112,7 +113,7 @@ impl NativeClient {
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn explain(&self, env: Env, query: String, options: Option<String>) -> Result<Made> {
         let engine = Arc::clone(&self.engine);
-        self.promise(env, async move {
+        promised(&self.port, env, async move {
             let options = call_options(options)?;
             engine
                 .explain(
@@ -130,7 +131,7 @@ impl NativeClient {
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn cancel(&self, env: Env, query_id: String) -> Result<Made> {
         let engine = Arc::clone(&self.engine);
-        self.promise(env, async move {
+        promised(&self.port, env, async move {
             engine.registry.cancel(&query_id).await.map(|()| json!({}))
         })
     }
@@ -139,14 +140,14 @@ impl NativeClient {
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn migrate(&self, env: Env) -> Result<Made> {
         let engine = Arc::clone(&self.engine);
-        self.promise(env, async move { engine.migrate().await })
+        promised(&self.port, env, async move { engine.migrate().await })
     }
 
     /// Reads the rows of a query and throws them away. Resolves with their number.
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn drain(&self, env: Env, query: String) -> Result<Made> {
         let engine = Arc::clone(&self.engine);
-        self.promise(env, async move {
+        promised(&self.port, env, async move {
             Ok(json!({ "rows": engine.drain(&query).await? }))
         })
     }
@@ -155,14 +156,14 @@ impl NativeClient {
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn append(&self, env: Env, events: String) -> Result<Made> {
         let engine = Arc::clone(&self.engine);
-        self.promise(env, async move { engine.append(&events).await })
+        promised(&self.port, env, async move { engine.append(&events).await })
     }
 
     /// Ends all that runs. Resolves once the connections are gone.
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn close(&self, env: Env) -> Result<Made> {
         let engine = Arc::clone(&self.engine);
-        self.promise(env, async move {
+        promised(&self.port, env, async move {
             engine.close().await;
             Ok(json!({}))
         })
@@ -204,19 +205,6 @@ impl NativeClient {
         }
         inbox
     }
-
-    fn promise(
-        &self,
-        env: Env,
-        work: impl Future<Output = model::Result<Wire>> + Send + 'static,
-    ) -> Result<Made> {
-        self.port
-            .promise(
-                env.raw(),
-                async move { answer(work.await).into_bytes_ascii() },
-            )
-            .map(Made)
-    }
 }
 
 impl CallOptions {
@@ -233,11 +221,4 @@ fn call_options(text: Option<String>) -> model::Result<CallOptions> {
     parsed
         .map(Option::unwrap_or_default)
         .map_err(|e| model::Error::invalid("options", e.to_string()))
-}
-
-/// A result as JSON text.
-pub fn answer(result: model::Result<Wire>) -> String {
-    result
-        .unwrap_or_else(|error| json!({ "error": describe(&error, None) }))
-        .to_string()
 }

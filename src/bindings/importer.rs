@@ -7,12 +7,13 @@ use napi_derive::napi;
 use serde_json::json;
 use tokio::sync::Mutex;
 
-use super::client::{NativeClient, answer};
+use super::answer::promised;
+use super::client::NativeClient;
 use super::port::Port;
 use super::value::Made;
-use crate::exec::{Engine, IntoAscii};
+use crate::exec::Engine;
 use crate::ingest::Importer;
-use crate::model::{self, Error};
+use crate::model::Error;
 
 /// Takes newline-delimited JSON, cut anywhere. Collected before its end, it stops importing.
 #[napi]
@@ -48,7 +49,7 @@ impl NativeImport {
         );
         // Copied: the buffer is JavaScript's, and may be freed on its thread only.
         let bytes = bytes.to_vec();
-        self.promise(env, async move {
+        promised(&self.port, env, async move {
             let mut import = import.lock().await;
             if import.is_none() {
                 *import = Some(Importer::begin(&engine, max_listed).await?);
@@ -67,7 +68,7 @@ impl NativeImport {
             Arc::clone(&self.import),
             self.max_listed,
         );
-        self.promise(env, async move {
+        promised(&self.port, env, async move {
             let taken = import.lock().await.take();
             let mut importer = match taken {
                 Some(importer) => importer,
@@ -83,27 +84,12 @@ impl NativeImport {
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn abort(&self, env: Env) -> Result<Made> {
         let import = Arc::clone(&self.import);
-        self.promise(env, async move {
+        promised(&self.port, env, async move {
             let taken = import.lock().await.take();
             if let Some(importer) = taken {
                 importer.abort().await;
             }
             Ok(json!({}))
         })
-    }
-}
-
-impl NativeImport {
-    fn promise(
-        &self,
-        env: Env,
-        work: impl Future<Output = model::Result<serde_json::Value>> + Send + 'static,
-    ) -> Result<Made> {
-        self.port
-            .promise(
-                env.raw(),
-                async move { answer(work.await).into_bytes_ascii() },
-            )
-            .map(Made)
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value as Wire, json};
 use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
+use super::ascii::IntoAscii;
 use super::config::{BigintMode, Limits};
 use super::encode::{Encoder, encode, encoders};
 use crate::model::{Error, Result, field::Kind, time::Timestamp};
@@ -52,23 +53,6 @@ pub fn describe(error: &Error, query_id: Option<&str>) -> Wire {
         }
     }
     described
-}
-
-/// Text as ASCII JSON.
-pub trait IntoAscii {
-    /// Escapes what is not ASCII, which in JSON text can only stand inside strings.
-    fn into_bytes_ascii(self) -> Vec<u8>;
-}
-
-impl IntoAscii for String {
-    fn into_bytes_ascii(self) -> Vec<u8> {
-        if self.is_ascii() {
-            return self.into_bytes();
-        }
-        let mut out = Vec::with_capacity(self.len() + 16);
-        super::encode::ascii(&mut out, self.as_bytes());
-        out
-    }
 }
 
 /// Larger texts parse slower in V8 (measured: TRANSPORT.md of the design).

@@ -9,6 +9,7 @@ use std::time::Duration;
 use sqlx::{ConnectOptions, Connection as _, PgConnection, postgres::PgConnectOptions};
 use tokio::{sync::Mutex, time::timeout};
 
+use super::catalog;
 use super::connection::Connection;
 
 /// The longest wait for a server to answer a cancel; then the connection is dropped instead.
@@ -66,7 +67,7 @@ impl Canceller {
             None => self.options.connect().await?,
         };
         // Kept only where it answered: after an error it may be gone.
-        sqlx::query("SELECT pg_cancel_backend($1)")
+        sqlx::query(catalog::CANCEL)
             .bind(pid)
             .execute(&mut driver)
             .await?;

@@ -1,6 +1,25 @@
-//! What the catalog says of the event table and its database.
+//! The fixed statements of the module's own sessions, and what the catalog says of the event table.
 
 use sqlx::{PgConnection, Row};
+
+/// The settings of a session, in the one round trip that also learns the backend's pid.
+///
+/// `client_connection_check_interval` makes a backend notice within half a second that its client
+/// is gone, even in mid-query. Platforms without it refuse the setting, hence the second text.
+pub const SET_UP: &str = "SELECT pg_backend_pid(), pg_current_snapshot()::text, \
+     set_config('statement_timeout', '0', false), \
+     set_config('client_connection_check_interval', '500', false)";
+/// The same without that setting.
+pub const SET_UP_PLAIN: &str = "SELECT pg_backend_pid(), pg_current_snapshot()::text, set_config('statement_timeout', '0', false)";
+
+/// A transaction in which nothing can be written.
+pub const BEGIN_READ_ONLY: &str = "BEGIN READ ONLY";
+
+/// The end of it, and of locks of the session, which a transaction's end does not release.
+pub const ROLL_BACK: &str = "ROLLBACK; SELECT pg_advisory_unlock_all()";
+
+/// Cancels what a backend runs.
+pub const CANCEL: &str = "SELECT pg_cancel_backend($1)";
 
 /// Where the event table is, and how the database orders text.
 pub struct Facts {

@@ -153,7 +153,7 @@ fn table(wire: Option<&Wire>, path: &Path<'_>) -> Result<(Option<String>, TableN
         .map(|w| text(w, &path.key("schema")).map(str::to_owned))
         .transpose()?;
     if let Some(name) = members.get("name") {
-        table.name = text(name, &path.key("name"))?.to_owned();
+        text(name, &path.key("name"))?.clone_into(&mut table.name);
     }
     if let Some(columns) = members.get("columns") {
         let here = path.key("columns");

@@ -9,6 +9,8 @@ use std::{
 use sqlx::{ConnectOptions, Connection as _, PgConnection, Row, postgres::PgConnectOptions};
 use tokio::sync::Notify;
 
+use super::catalog;
+
 /// An open connection, the backend it talks to, and when it was opened.
 pub struct Connection {
     /// The driver's connection.
@@ -70,15 +72,6 @@ impl Drop for Open {
     }
 }
 
-/// The settings of a session, in the one round trip that also learns the backend's pid.
-///
-/// `client_connection_check_interval` makes a backend notice within half a second that its client
-/// is gone, even in mid-query. Platforms without it refuse the setting, hence the second text.
-const SET_UP: &str = "SELECT pg_backend_pid(), pg_current_snapshot()::text, \
-     set_config('statement_timeout', '0', false), \
-     set_config('client_connection_check_interval', '500', false)";
-const SET_UP_PLAIN: &str = "SELECT pg_backend_pid(), pg_current_snapshot()::text, set_config('statement_timeout', '0', false)";
-
 impl Connection {
     /// Connects and sets the session up.
     pub async fn open(
@@ -87,14 +80,14 @@ impl Connection {
     ) -> Result<Self, sqlx::Error> {
         let open = Open::new(count);
         let mut driver = options.connect().await?;
-        let row = match sqlx::query(SET_UP)
+        let row = match sqlx::query(catalog::SET_UP)
             .persistent(false)
             .fetch_one(&mut driver)
             .await
         {
             Ok(row) => row,
             Err(sqlx::Error::Database(_)) => {
-                sqlx::query(SET_UP_PLAIN)
+                sqlx::query(catalog::SET_UP_PLAIN)
                     .persistent(false)
                     .fetch_one(&mut driver)
                     .await?
@@ -116,7 +109,7 @@ impl Connection {
     /// Begins a transaction in which nothing can be written.
     pub async fn begin_read_only(&mut self) -> Result<(), sqlx::Error> {
         self.in_transaction = true;
-        sqlx::query("BEGIN READ ONLY")
+        sqlx::query(catalog::BEGIN_READ_ONLY)
             .persistent(false)
             .execute(&mut self.driver)
             .await
@@ -126,7 +119,7 @@ impl Connection {
     /// Ends the transaction, and with it every setting and lock that was taken inside: session
     /// locks are given up too, which a transaction's end does not do.
     pub async fn roll_back(&mut self) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql("ROLLBACK; SELECT pg_advisory_unlock_all()")
+        sqlx::raw_sql(catalog::ROLL_BACK)
             .execute(&mut self.driver)
             .await?;
         self.in_transaction = false;

@@ -45,7 +45,7 @@ impl Engine {
             self.enter_statement(explained, options.run.query_id.or(query.id), Mode::Buffered)?;
         if let Some(timeout) = options.run.timeout {
             run.timeout =
-                super::run::time_allowed(Some(timeout), &self.config.limits, Mode::Buffered);
+                super::interrupt::time_allowed(Some(timeout), &self.config.limits, Mode::Buffered);
         }
         let id = run.ticket.id().to_owned();
         let plan = if contradiction {

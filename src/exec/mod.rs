@@ -1,6 +1,7 @@
 //! Running statements: connections, deadlines, cancelling, streams and rows.
 
 mod arguments;
+mod ascii;
 mod batch;
 mod cancel;
 mod catalog;
@@ -11,12 +12,15 @@ mod engine;
 mod explain;
 mod fault;
 mod governor;
+mod interrupt;
+mod number;
 mod pool;
 mod registry;
 mod run;
 mod user;
 
-pub use batch::{Batch, IntoAscii, describe};
+pub use ascii::IntoAscii;
+pub use batch::{Batch, describe};
 pub use config::Config;
 
 pub use arguments::arguments;

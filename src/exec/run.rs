@@ -19,12 +19,12 @@ use tokio::sync::mpsc;
 
 use super::arguments::arguments;
 use super::batch::{Batch, Writer};
-use super::config::{DEFAULT_TIMEOUT, Limits};
 use super::connection::Connection;
 use super::engine::Engine;
 use super::fault::{fault, spares_connection};
+use super::interrupt::{Interrupt, interruption, stop_on_server};
 use super::pool::Lease;
-use super::registry::{Reason, Ticket};
+use super::registry::Ticket;
 use super::user::UserSql;
 use crate::model::{Error, Result};
 use crate::sql::Statement;
@@ -73,28 +73,6 @@ pub struct Run {
     pub regex: Option<String>,
     /// What `end` says beside the rest: declined hints.
     pub notes: Vec<(&'static str, String)>,
-}
-
-/// The time of a run: the call's, else the client's; the client's caps.
-pub fn time_allowed(asked: Option<u64>, limits: &Limits, mode: Mode) -> Option<Duration> {
-    let asked = asked.filter(|ms| *ms > 0).map(Duration::from_millis);
-    match (asked, limits.timeout) {
-        (Some(asked), Some(cap)) => Some(asked.min(cap)),
-        (Some(asked), None) => Some(asked),
-        (None, Some(cap)) => Some(cap),
-        // A stream is as long as its reader takes: only a limit that someone set ends it.
-        (None, None) => (mode == Mode::Buffered).then_some(DEFAULT_TIMEOUT),
-    }
-}
-
-/// Why a run ended before its last row.
-enum Interrupt {
-    /// Its caller, or the client's end.
-    Stopped(Reason),
-    /// Its time is over.
-    Late,
-    /// No one reads it any more.
-    Abandoned,
 }
 
 /// What an attempt came to.
@@ -172,43 +150,10 @@ fn blame_regex(error: Error, path: Option<String>) -> Error {
     }
 }
 
-/// Resolves when the run has to end early.
-async fn interruption(
-    ticket: &Ticket,
-    deadline: Option<Instant>,
-    out: &mpsc::Sender<Batch>,
-) -> Interrupt {
-    let late = async {
-        match deadline {
-            Some(at) => tokio::time::sleep_until(at.into()).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        reason = ticket.stopped() => Interrupt::Stopped(reason),
-        () = late => Interrupt::Late,
-        () = out.closed() => Interrupt::Abandoned,
-    }
-}
-
 /// Before another attempt: longer each time, and not in step with other clients.
 async fn pause(attempt: u32) {
     let jitter = RandomState::new().hash_one(attempt) % 32;
     tokio::time::sleep(PAUSE * 2_u32.pow(attempt - 1) + Duration::from_millis(jitter)).await;
-}
-
-/// Stops the statement of an interrupted run, in a task of its own; the ticket ends with it.
-fn stop_on_server(lease: Option<Lease>, ticket: Ticket) {
-    let Some(mut lease) = lease else { return };
-    tokio::spawn(async move {
-        let pool = Arc::clone(lease.pool());
-        if pool.canceller.stop(lease.connection()).await {
-            lease.release();
-        } else {
-            drop(lease);
-        }
-        drop(ticket);
-    });
 }
 
 /// Gives back a connection that is in step with the server.

@@ -16,7 +16,7 @@ use crate::model::{
     value::{Json, marked_integer, marked_time},
     wire::shown,
 };
-use crate::sql::{Bind, Statement};
+use crate::sql::{Bind, Statement, as_json};
 
 /// A tagged template: the texts between the values, and the values.
 pub struct UserSql {
@@ -71,7 +71,7 @@ impl UserSql {
         let sql = if readable.iter().all(|r| *r) {
             self.sql.clone()
         } else {
-            let wrapped = wrap(&self.sql, &readable);
+            let wrapped = as_json(&self.sql, &readable);
             parse(connection, &wrapped).await?;
             wrapped
         };
@@ -127,30 +127,6 @@ fn check_names(names: &[String]) -> Result<()> {
 
 fn is_readable(info: &PgTypeInfo) -> bool {
     info.oid().is_some_and(|oid| Encoder::of(oid.0).is_some())
-}
-
-/// The statement with every column of another type as JSON: arrays as lists, composites as
-/// objects, the rest as text.
-fn wrap(sql: &str, readable: &[bool]) -> String {
-    let names: Vec<String> = (1..=readable.len()).map(|i| format!("c{i}")).collect();
-    let columns: Vec<String> = names
-        .iter()
-        .zip(readable)
-        .map(|(name, readable)| {
-            if *readable {
-                format!("t.{name}")
-            } else {
-                format!("to_jsonb(t.{name})")
-            }
-        })
-        .collect();
-    let inner = sql.trim_end().trim_end_matches(';');
-    // The line break ends a comment that the caller's SQL may end with.
-    format!(
-        "SELECT {} FROM ({inner}\n) AS t({})",
-        columns.join(", "),
-        names.join(", ")
-    )
 }
 
 fn bind(value: &Wire, info: &PgTypeInfo, path: &Path<'_>) -> Result<Bind> {

@@ -1,10 +1,14 @@
 //! One event, checked: what may be stored, and the path of what may not.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use uuid::Uuid;
+use uuid::{NoContext, Uuid};
 
 use super::json;
 use crate::model::{Error, Result, path::Path, time::Timestamp};
@@ -113,16 +117,32 @@ fn id(
     }
 }
 
-/// A UUIDv7 of the event's own time, in the order of calls within a millisecond.
+/// A UUIDv7 of the event's own time. Those of one millisecond, made one after the other, ascend.
 fn new_id(at: Timestamp) -> Uuid {
-    static CONTEXT: std::sync::Mutex<uuid::ContextV7> =
-        std::sync::Mutex::new(uuid::ContextV7::new());
+    static LAST: Mutex<Uuid> = Mutex::new(Uuid::nil());
     let seconds = u64::try_from(at.as_micros().div_euclid(1_000_000)).unwrap_or(0);
     let nanos = u32::try_from(at.as_micros().rem_euclid(1_000_000) * 1000).unwrap_or(0);
-    let context = CONTEXT
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    Uuid::new_v7(uuid::Timestamp::from_unix(&*context, seconds, nanos))
+    // `ContextV7` is for clocks: it would give an earlier time the id of a later one.
+    let random = Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanos));
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    *last = successor(*last, random).unwrap_or(random);
+    *last
+}
+
+/// The id after `last` by a random step, where both are of one millisecond.
+fn successor(last: Uuid, random: Uuid) -> Option<Uuid> {
+    /// What is behind the variant: 62 random bits.
+    const TAIL: u64 = (1 << 62) - 1;
+    let ((head, tail), (random_head, random_tail)) = (last.as_u64_pair(), random.as_u64_pair());
+    if head >> 16 != random_head >> 16 {
+        return None;
+    }
+    let step = (random_tail >> 24 & 0xFFFF_FFFF) + 1;
+    let next = (tail & TAIL) + step;
+    // The 12 bits behind the version take the carry; should they too be full, the order is lost.
+    let head = if next > TAIL { head + 1 } else { head };
+    (head >> 12 == last.as_u64_pair().0 >> 12)
+        .then(|| Uuid::from_u64_pair(head, tail & !TAIL | next & TAIL))
 }
 
 /// AGGREGATE.ACTION.STATUS: two parts or more of capitals, digits and underscores.
@@ -219,5 +239,35 @@ mod tests {
         assert_eq!((seconds, nanos / 1_000_000), (1_767_225_600, 123));
         assert_eq!(event.map(|e| (e.tags, e.data)), Some(("{}", "{}")));
         assert!(Event::parse(r#"{"type":"A.B.C"}"#, Completeness::Whole, &Path::Root).is_err());
+    }
+
+    #[test]
+    fn ids_have_the_time_of_their_event() {
+        let times = [5_000_000, 5_000_999, 5_000_500, 1_000, 1_000, 7_000_000];
+        let ids: Vec<Uuid> = times.map(|at| new_id(Timestamp::from_micros(at))).to_vec();
+        let millis = |id: &Uuid| id.as_u64_pair().0 >> 16;
+        assert_eq!(
+            ids.iter().map(millis).collect::<Vec<_>>(),
+            [5000, 5000, 5000, 1, 1, 7000]
+        );
+        assert!(
+            ids.iter()
+                .all(|id| id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122)
+        );
+    }
+
+    #[test]
+    fn ids_of_a_millisecond_ascend() {
+        let random = Uuid::from_u128(0x0000_0000_1388_7000_8000_0000_0000_0000);
+        let next = successor(random, random);
+        assert!(next.is_some_and(|next| next > random && next.get_version_num() == 7));
+        let full = Uuid::from_u128(0x0000_0000_1388_7000_BFFF_FFFF_FFFF_FFFF);
+        assert_eq!(
+            successor(full, random),
+            Some(Uuid::from_u128(0x0000_0000_1388_7001_8000_0000_0000_0000))
+        );
+        let last = Uuid::from_u128(0x0000_0000_1388_7FFF_BFFF_FFFF_FFFF_FFFF);
+        assert_eq!(successor(last, random), None);
+        assert_eq!(successor(Uuid::from_u128(1 << 120), random), None);
     }
 }

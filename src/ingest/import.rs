@@ -288,7 +288,7 @@ impl Writer {
             .map_err(fault)?;
         while let Some(chunk) = chunks.recv().await {
             let rows = chunk.rows();
-            sqlx::raw_sql("BEGIN")
+            sqlx::raw_sql(store::BEGIN)
                 .execute(&mut *driver)
                 .await
                 .map_err(fault)?;
@@ -302,7 +302,7 @@ impl Writer {
                 .await
                 .map_err(fault)?
                 .rows_affected();
-            sqlx::raw_sql("COMMIT")
+            sqlx::raw_sql(store::COMMIT)
                 .execute(&mut *driver)
                 .await
                 .map_err(fault)?;

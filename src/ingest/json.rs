@@ -8,6 +8,8 @@ use std::fmt::Write;
 
 /// The deepest nesting stored. PostgreSQL's own limit is its stack's, several thousand levels.
 pub const MAX_DEPTH: usize = 1000;
+/// The decimal places of PostgreSQL's `numeric`: `NUMERIC_DSCALE_MAX` of its numeric.c.
+const MAX_PLACES: i64 = 16_383;
 
 /// What is wrong, and where below the text's root, such as `.a[3]`.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,8 +59,8 @@ fn scan(json: &[u8]) -> Option<(&'static str, usize)> {
             }
             b'-' | b'0'..=b'9' => {
                 let end = number_end(json, at);
-                if !is_finite(&json[at..end]) {
-                    return Some(("is a number beyond the range of a double", at));
+                if let Some(problem) = number_problem(&json[at..end]) {
+                    return Some((problem, at));
                 }
                 at = end;
             }
@@ -108,15 +110,23 @@ fn number_end(json: &[u8], at: usize) -> usize {
     rest.map_or(json.len(), |n| at + n)
 }
 
-fn is_finite(number: &[u8]) -> bool {
+/// Why jsonb cannot hold a number, which it keeps with all digits.
+fn number_problem(number: &[u8]) -> Option<&'static str> {
+    let exponent_at = number.iter().position(|b| matches!(b, b'e' | b'E'));
     // Short and without an exponent: the ordinary case.
-    if number.len() <= 300 && !number.iter().any(|b| matches!(b, b'e' | b'E')) {
-        return true;
+    if number.len() <= 300 && exponent_at.is_none() {
+        return None;
     }
-    std::str::from_utf8(number)
-        .ok()
-        .and_then(|n| n.parse::<f64>().ok())
-        .is_some_and(f64::is_finite)
+    let text = std::str::from_utf8(number).ok()?;
+    if !text.parse::<f64>().is_ok_and(f64::is_finite) {
+        return Some("is a number beyond the range of a double");
+    }
+    let (digits, exponent) = text.split_at(exponent_at.unwrap_or(text.len()));
+    let places = digits.split_once('.').map_or(0, |(_, places)| places.len());
+    let exponent = exponent.get(1..).map_or(Ok(0), str::parse::<i64>);
+    let fits = exponent.is_ok_and(|e| e.abs() <= MAX_PLACES && places as i64 - e <= MAX_PLACES);
+    (!fits)
+        .then_some("is a number outside of PostgreSQL's numeric, which has 16,383 decimal places")
 }
 
 /// The path of the value or key at an offset.
@@ -191,6 +201,15 @@ mod tests {
         assert_eq!(path(r#"["\uD800\u0041"]"#), "[0]");
         assert_eq!(path(r#"{"a":{"n":1e999}}"#), ".a.n");
         assert!(check(&format!("{}{}", "[".repeat(1001), "]".repeat(1001))).is_err());
+        for number in [
+            "1e-16384",
+            "0.1e-16383",
+            "0e-99999",
+            "0e999999999999",
+            "-1e999",
+        ] {
+            assert_eq!(path(&format!("[{number}]")), "[0]", "{number}");
+        }
     }
 
     #[test]
@@ -198,7 +217,7 @@ mod tests {
         for json in [
             r#"{"s":"\ud83d\ude00 é \\u0000 \" \n"}"#,
             "{}",
-            r#"[1e308,-0.5,"1e999"]"#,
+            r#"[1e308,-0.5,"1e999",1e-16383,0e9999,0.0001E+9]"#,
             r#"{"":{"\u0041":[]}}"#,
         ] {
             assert_eq!(check(json), Ok(()), "{json}");

@@ -32,6 +32,11 @@ pub const STAGING: &str = "CREATE TEMPORARY TABLE IF NOT EXISTS tamma_events_sta
 /// Fills it.
 pub const COPY: &str = "COPY pg_temp.tamma_events_staging FROM STDIN (FORMAT binary)";
 
+/// Each chunk is a transaction of its own.
+pub const BEGIN: &str = "BEGIN";
+/// Its end.
+pub const COMMIT: &str = "COMMIT";
+
 /// Drops it, before the session is used for something else.
 pub const DROP_STAGING: &str = "DROP TABLE IF EXISTS pg_temp.tamma_events_staging";
 

@@ -283,14 +283,14 @@ fn parse_select(members: &Map<String, Wire>, root: &Path<'_>) -> Result<Option<V
         for pair in list(wire, &here, "names and fields")? {
             let Some([Wire::String(name), wanted]) = pair.as_array().map(Vec::as_slice) else {
                 return Err(Error::invalid(
-                    &here,
+                    here,
                     "must be an object of names and fields",
                 ));
             };
             let here = here.key(name);
             if name.is_empty() || name.contains('\0') {
                 return Err(Error::invalid(
-                    &here,
+                    here,
                     "is no name: it is empty or contains U+0000",
                 ));
             }

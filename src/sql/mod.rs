@@ -9,11 +9,13 @@ mod condition;
 mod field;
 mod keyset;
 mod select;
+mod user;
 mod writer;
 
 pub mod explain;
 
 pub use select::{KeySource, Purpose, Statement, Target, compile};
+pub use user::as_json;
 pub use writer::Bind;
 
 #[cfg(test)]
