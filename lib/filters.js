@@ -1,47 +1,74 @@
 'use strict'
 
 /**
- * Several event filters as one. A member that only one filter has is kept as it is; one that
- * several have becomes conditions, for both must hold and a filter has each member once.
- * Malformed members are passed on as they are: the core says what is wrong with them.
+ * Several event filters as one. A member that only one filter has is kept as it is; of one that
+ * several have, all but one become conditions, for all must hold and a filter has each member once.
+ *
+ * Nothing is refused here: the core says what is wrong, and where. So a member that conditions
+ * would bend into something well-formed stays a member, whatever the order of the filters.
  */
+
+const { setOwn } = require('./wire.js')
 
 const TAGS = { issueIds: 'issueId', prIds: 'prId', userIds: 'userId', providers: 'provider', platforms: 'platform' }
 
 const among = (field, value) => ({ field, op: 'in', value })
+const isObject = value => value !== null && typeof value === 'object' && !Array.isArray(value)
+const isList = (value, isItem) => Array.isArray(value) && value.length > 0 && value.every(isItem)
+const isString = value => typeof value === 'string'
 
-const AS_CONDITIONS = {
-  eventIds: ids => [among('id', ids)],
-  eventTypes: types => (Array.isArray(types) ? [anyType(types)] : [among('type', types)]),
-  tags: tags => Object.entries(tags ?? {}).map(([key, value]) => tagCondition(key, value)),
-  startTime: value => [{ field: 'timestamp', op: 'gte', value }],
-  endTime: value => [{ field: 'timestamp', op: 'lt', value }],
-  where: condition => [condition],
-  anyOf: items => (Array.isArray(items) ? [{ or: items.map(queryItem) }] : [among('type', items)])
+/** `startTime` and `endTime` as one member: the core checks them together. */
+const TIME = Symbol('time')
+
+/**
+ * What each member means as conditions, and when it is `sound`: where that is left out, the
+ * conditions are refused whenever the member is.
+ */
+const MEMBERS = new Map([
+  ['eventIds', { conditions: ids => [among('id', ids)] }],
+  ['eventTypes', { conditions: types => [{ or: types.map(ofType) }], sound: types => isList(types, isTypeOrPrefix) }],
+  ['tags', { conditions: tags => Object.entries(tags).map(ofTag), sound: areTags }],
+  [TIME, { conditions: inTime, sound: ({ startTime, endTime }) => !(new Date(startTime) > new Date(endTime)) }],
+  ['anyOf', { conditions: items => [{ or: items.map(ofItem) }], sound: items => isList(items, isItem) }]
+])
+for (const [member, tag] of Object.entries(TAGS)) MEMBERS.set(member, { conditions: values => [among(`tags.${tag}`, values)] })
+
+function isTypeOrPrefix(type) {
+  return isString(type) && /^[^*]+(\.\*)?$/u.test(type)
 }
-for (const [member, tag] of Object.entries(TAGS)) AS_CONDITIONS[member] = values => [among(`tags.${tag}`, values)]
 
-function anyType(types) {
-  return {
-    or: types.map(type =>
-      typeof type === 'string' && type.endsWith('.*')
-        ? { field: 'type', op: 'startsWith', value: type.slice(0, -1) }
-        : { field: 'type', op: 'eq', value: type }
-    )
-  }
+function ofType(type) {
+  return type.endsWith('.*')
+    ? { field: 'type', op: 'startsWith', value: type.slice(0, -1) }
+    : { field: 'type', op: 'eq', value: type }
 }
 
-function tagCondition(key, value) {
+function areTags(tags) {
+  return isObject(tags) && Object.keys(tags).every(key => key !== '')
+}
+
+function ofTag([key, value]) {
   return { field: `tags.${key}`, op: Array.isArray(value) ? 'in' : 'eq', value }
 }
 
-function queryItem(item) {
-  const { types, tags } = item ?? {}
-  const parts = []
-  if (types !== undefined) parts.push(among('type', types))
-  for (const tag of tags ?? []) {
-    const at = String(tag).indexOf(':')
-    parts.push(tagCondition(String(tag).slice(0, at), String(tag).slice(at + 1)))
+function inTime(time) {
+  return Object.entries(time).map(([key, value]) => ({ field: 'timestamp', op: key === 'startTime' ? 'gte' : 'lt', value }))
+}
+
+function isItem(item) {
+  if (!isObject(item) || Object.keys(item).some(key => key !== 'types' && key !== 'tags')) return false
+  const { types, tags } = item
+  return (
+    (!('types' in item) || isList(types, type => isString(type) && !type.endsWith('.*'))) &&
+    (!('tags' in item) || isList(tags, tag => isString(tag) && tag.indexOf(':') > 0))
+  )
+}
+
+function ofItem({ types, tags = [] }) {
+  const parts = types === undefined ? [] : [among('type', types)]
+  for (const tag of tags) {
+    const colon = tag.indexOf(':')
+    parts.push(ofTag([tag.slice(0, colon), tag.slice(colon + 1)]))
   }
   return parts.length === 0 ? { field: 'id', op: 'exists' } : { and: parts }
 }
@@ -53,25 +80,49 @@ function isCondition(value) {
   return value !== null && typeof value === 'object' && CONDITION_KEYS.some(key => Object.hasOwn(value, key))
 }
 
+/** The members of a filter, with its times as one. */
+function* membersOf(filter) {
+  const times = Object.entries(filter).filter(([key]) => key === 'startTime' || key === 'endTime')
+  if (times.length > 0) yield [TIME, Object.fromEntries(times)]
+  for (const [key, value] of Object.entries(filter)) if (key !== 'startTime' && key !== 'endTime') yield [key, value]
+}
+
 /** One filter of many parts, each a filter or a condition. */
 function merged(parts) {
-  const filter = {}
+  const kept = new Map()
   const conditions = []
   for (const part of parts) {
     if (isCondition(part)) {
       conditions.push(part)
       continue
     }
-    if (part === null || typeof part !== 'object' || Array.isArray(part)) return part
-    for (const [member, value] of Object.entries(part)) {
-      if (member === 'where' && value !== undefined) conditions.push(value)
-      else if (Object.hasOwn(filter, member) && AS_CONDITIONS[member]) conditions.push(...AS_CONDITIONS[member](value))
-      else filter[member] = value
+    if (!isObject(part)) return part
+    for (const [member, value] of membersOf(part)) {
+      if (member === 'where') conditions.push(value)
+      else add(member, value)
     }
   }
-  if (conditions.length === 1) filter.where = conditions[0]
-  else if (conditions.length > 1) filter.where = { and: conditions }
+  if (conditions.length > 0) kept.set('where', conditions.length === 1 ? conditions[0] : { and: conditions })
+  const filter = { ...kept.get(TIME) }
+  for (const [member, value] of kept) if (member !== TIME) setOwn(filter, member, value)
   return filter
+
+  function add(member, value) {
+    const meaning = MEMBERS.get(member)
+    if (!kept.has(member) || meaning === undefined) return kept.set(member, value)
+    const before = kept.get(member)
+    const isSound = meaning.sound ?? (() => true)
+    if (member === TIME && isDisjoint(before, value) && isSound({ ...before, ...value })) {
+      kept.set(TIME, { ...before, ...value })
+    } else if (isSound(value)) {
+      conditions.push(...meaning.conditions(value))
+    } else if (isSound(before)) {
+      conditions.push(...meaning.conditions(before))
+      kept.set(member, value)
+    }
+  }
 }
+
+const isDisjoint = (a, b) => Object.keys(a).every(key => !Object.hasOwn(b, key))
 
 module.exports = { merged, isCondition }

@@ -25,8 +25,8 @@ async function append(core, events, condition) {
 }
 
 async function importEvents(core, source, options = {}) {
-  const { onProgress, signal, maxRejected = DEFAULT_LISTED, ...unknown } = options
-  checkOptions({ signal, ...unknown }, ['signal'])
+  checkOptions(options, ['onProgress', 'signal', 'maxRejected'])
+  const { onProgress, signal, maxRejected = DEFAULT_LISTED } = options
   if (!(Number.isInteger(maxRejected) && maxRejected >= 0 && maxRejected < 2 ** 32)) {
     throw new EventsError('INVALID_QUERY', 'maxRejected: must be a whole number of lines', { path: 'maxRejected' })
   }
@@ -38,19 +38,25 @@ async function importEvents(core, source, options = {}) {
   const progress = new Progress(onProgress, started)
   const { NativeImport } = require('./native.js')
   const native = NativeImport.open(core.native, maxRejected)
+  const chunks = typeof source === 'string' ? fileChunks(source, progress) : eventChunks(source, progress)
+  let isWaiting = false
   try {
-    const chunks = typeof source === 'string' ? fileChunks(source, progress) : eventChunks(source, progress)
-    for await (const chunk of chunks) {
-      if (signal?.aborted) throw aborted(signal.reason)
-      unwrap(await untilAborted(native.push(chunk), signal))
+    for (;;) {
+      isWaiting = true
+      const { value, done } = await untilAborted(chunks.next(), signal)
+      isWaiting = false
+      if (done) break
+      unwrap(await untilAborted(native.push(value), signal))
       progress.tick()
     }
-    if (signal?.aborted) throw aborted(signal.reason)
     const report = unwrap(await untilAborted(native.finish(), signal))
     progress.end()
     return { ...report, duration: performance.now() - started }
   } catch (error) {
+    const released = chunks.return().catch(() => {})
     unwrap(await native.abort())
+    // A source that was asked and has not answered is released when it does, which may be never.
+    if (!isWaiting) await released
     throw error
   }
 }
@@ -61,10 +67,11 @@ async function untilAborted(promise, signal) {
   let listener
   const fired = new Promise((_, reject) => {
     listener = () => reject(aborted(signal.reason))
-    signal.addEventListener('abort', listener, { once: true })
+    if (signal.aborted) listener()
+    else signal.addEventListener('abort', listener, { once: true })
   })
   try {
-    return await Promise.race([promise, fired])
+    return await Promise.race([fired, promise])
   } finally {
     signal.removeEventListener('abort', listener)
   }

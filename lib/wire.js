@@ -11,15 +11,18 @@ const { types } = require('node:util')
 const { EventsError } = require('./errors.js')
 
 const MAX_DEPTH = 100
-const MAX_EVENT_DEPTH = 1000
+/** Beyond what the core takes: it says where the limit is, this stops at what contains itself. */
+const MAX_EVENT_DEPTH = 1100
+/** Steps of a path in an error. */
+const SHOWN_STEPS = 48
 
 function shownPath(trail) {
   let text = ''
-  for (const step of trail) {
+  for (const step of trail.slice(0, SHOWN_STEPS)) {
     if (typeof step === 'number') text += `[${step}]`
     else text += text === '' ? step : `.${step}`
   }
-  return text
+  return trail.length > SHOWN_STEPS ? `${text}…` : text
 }
 
 /** Walks a value; gives it back as it was where JSON can say it, else a copy with marks. */
@@ -57,13 +60,22 @@ class Encoder {
   }
 
   object(value) {
-    if (this.trail.length > this.maxDepth) this.fail(`is nested deeper than ${this.maxDepth} levels, or contains itself`)
+    if (this.trail.length > this.maxDepth) this.fail('is nested too deep, or contains itself')
     if (Array.isArray(value)) return this.list(value)
     if (types.isDate(value)) {
       if (Number.isNaN(value.getTime())) this.fail('is an invalid Date')
       return { '\0t': value.toISOString() }
     }
-    if (typeof value.toJSON === 'function') return this.value(value.toJSON())
+    if (typeof value.toJSON === 'function') {
+      const plain = value.toJSON()
+      // Once, as JSON.stringify has it: an object may give itself.
+      return plain === null || typeof plain !== 'object' ? this.value(plain) : this.plain(plain)
+    }
+    return this.plain(value)
+  }
+
+  plain(value) {
+    if (Array.isArray(value)) return this.list(value)
     if (types.isMap(value) || types.isSet(value) || types.isBoxedPrimitive(value) || ArrayBuffer.isView(value) || types.isPromise(value)) {
       this.fail('must be a plain value')
     }
@@ -77,7 +89,7 @@ class Encoder {
       const item = this.value(items[i])
       this.trail.pop()
       if (item !== items[i] && copy === items) copy = items.slice()
-      copy[i] = item
+      if (copy !== items) copy[i] = item
     }
     return copy
   }
@@ -142,15 +154,19 @@ function encodeEvents(events, root = ['events']) {
   return JSON.stringify(new EventEncoder('INVALID_EVENT', root, MAX_EVENT_DEPTH).value(events))
 }
 
-/** A deep copy of what a caller handed over, so that later changes do not reach it. */
-function copied(value, depth = 0) {
-  if (value === null || typeof value !== 'object' || depth > MAX_DEPTH) return value
-  if (Array.isArray(value)) return value.map(item => copied(item, depth + 1))
+/**
+ * A deep copy of what a caller handed over, so that later changes do not reach it. What contains
+ * itself is left as it is there: the encoder refuses it.
+ */
+function copied(value, above = []) {
+  if (value === null || typeof value !== 'object' || above.length > MAX_DEPTH || above.includes(value)) return value
+  const inside = [...above, value]
+  if (Array.isArray(value)) return value.map(item => copied(item, inside))
   if (types.isDate(value)) return new Date(value.getTime())
   const prototype = Object.getPrototypeOf(value)
   if (prototype !== null && Object.getPrototypeOf(prototype) !== null) return value
   const copy = {}
-  for (const key of Object.keys(value)) setOwn(copy, key, copied(value[key], depth + 1))
+  for (const key of Object.keys(value)) setOwn(copy, key, copied(value[key], inside))
   return copy
 }
 
