@@ -41,7 +41,7 @@ test('on a history without a commit', async () => {
   expect(stdout).toContain('nothing to ask')
 }, 60_000)
 
-test.each([1, 8])(
+test.each([1, 3, 8])(
   'on a history of %i commits',
   async commits => {
     for (let n = Number(repository.git('rev-list', '--all', '--count')) + 1; n <= commits; n++) {

@@ -40,6 +40,13 @@ describe('a repository that is', () => {
     const full = await eventsOf(repository)
     const shallow = await eventsOf(beside('shallow'))
     expect(shallow.map(({ id }) => id)).toEqual(full.slice(-2).map(({ id }) => id))
+    // At the edge git shows a commit that adds the whole tree; what it really did is not known.
+    expect(full[3]?.data).toMatchObject({ files: 1, parents: 1 })
+    for (const unknown of ['files', 'insertions', 'languages', 'parents', 'isMerge']) {
+      expect(shallow[0]?.data).not.toHaveProperty(unknown)
+    }
+    expect(shallow[0]?.tags).not.toHaveProperty('area')
+    expect(shallow[1]).toEqual(full[4])
   })
 
   test('partial, without fetching what is missing', async () => {

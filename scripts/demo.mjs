@@ -2,6 +2,7 @@
 // Arguments go to that command: npm run demo -- --ndjson FILE, or --git PATH.
 import { spawn } from 'node:child_process'
 import { existsSync, readdirSync, statSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -73,13 +74,15 @@ async function npm(args, doing) {
   process.exit(1)
 }
 
-if (!existsSync(join(root, 'node_modules'))) {
-  await npm(['install', '--no-audit', '--no-fund'], 'installing what package.json names')
-}
-const reason = whyBuild()
-if (reason) await npm(['run', 'build'], `building the addon, as ${reason}; the first time takes some minutes`)
-
 const args = process.argv.slice(2)
-const hasSource = args.some(arg => /^(?:--git|--ndjson|--help|-h)(?:=|$)/.test(arg))
-const require = (await import('node:module')).createRequire(import.meta.url)
-await require('../lib/cli/main.js').main(['demo', ...(hasSource ? args : ['--git', root, ...args])])
+const has = (...options) => args.some(arg => options.some(option => arg === option || arg.startsWith(`${option}=`)))
+
+if (!has('--help', '-h')) {
+  if (!existsSync(join(root, 'node_modules'))) {
+    await npm(['install', '--no-audit', '--no-fund'], 'installing what package.json names')
+  }
+  const reason = whyBuild()
+  if (reason) await npm(['run', 'build'], `building the addon, as ${reason}; the first time takes some minutes`)
+}
+const { main } = createRequire(import.meta.url)('../lib/cli/main.js')
+await main(['demo', ...(has('--git', '--ndjson') ? [] : ['--git', root]), ...args])

@@ -28,7 +28,7 @@ function eventsOf(commit, place, tags, { repository, people, subjects }) {
     platform: repository.platform,
     userId: people.idOf(commit.email),
     ...actorOf(commit.name, commit.email, coAuthors),
-    ...(commit.files.area !== undefined && { area: tagText(commit.files.area) }),
+    ...(commit.files?.area !== undefined && { area: tagText(commit.files.area) }),
     ...(merge?.id && { prId: merge.id }),
     ...(merge?.branch && { branch: tagText(merge.branch) })
   }
@@ -64,14 +64,20 @@ function eventsOf(commit, place, tags, { repository, people, subjects }) {
   }
   const bump = bumpOf(commit)
   if (bump) add(KINDS.DEPENDENCY, 'DEPENDENCY.BUMPED.SUCCESS', { data: bump })
-  if (commit.files.ciFiles > 0) add(KINDS.CI, 'CI.CONFIG.CHANGED', { data: { ciFiles: commit.files.ciFiles } })
+  if (commit.files?.ciFiles > 0) add(KINDS.CI, 'CI.CONFIG.CHANGED', { data: { ciFiles: commit.files.ciFiles } })
   const revert = revertOf(commit)
   if (revert) {
     add(KINDS.REVERT, 'CODE.REVERTED.SUCCESS', {
-      data: { ...size(commit, repository), ...(revert.commit && { revertedSha: revert.commit.slice(0, SHORT_HASH) }) }
+      data: {
+        ...commit.files?.size(repository.counted),
+        ...(revert.commit && { revertedSha: revert.commit.slice(0, SHORT_HASH) })
+      }
     })
   }
-  if (merge?.kind === 'sync') add(KINDS.MERGE, 'BRANCH.SYNCED.SUCCESS', { data: { parents: commit.parents.length } })
+  if (merge?.kind === 'sync')
+    add(KINDS.MERGE, 'BRANCH.SYNCED.SUCCESS', {
+      data: commit.parents ? { parents: commit.parents.length } : {}
+    })
   else if (merge) addMerge(add, commit, merge, repository)
   for (const tag of tags) addTag(add, commit, tag, tag.email ? { ...about, userId: people.idOf(tag.email) } : about)
   return events
@@ -82,7 +88,7 @@ function addMerge(add, commit, merge, repository) {
   add(KINDS.MERGE, picked ? 'PR.BACKPORTED.SUCCESS' : 'PR.MERGED.SUCCESS', {
     data: {
       mergeMethod: merge.kind === 'merge' ? 'merge' : 'squash_or_rebase',
-      ...(merge.kind === 'squash' && size(commit, repository)),
+      ...(merge.kind === 'squash' && commit.files?.size(repository.counted)),
       ...(picked && { pickedSha: picked.slice(0, SHORT_HASH) })
     }
   })
@@ -116,31 +122,14 @@ function commitData(commit, repository, coAuthors, subjects) {
   const { files, parents } = commit
   return {
     ...(subjects && { subject: Array.from(commit.subject).slice(0, SUBJECT_CHARACTERS).join('') }),
-    ...size(commit, repository),
-    binaryFiles: files.binaryFiles,
-    added: files.added,
-    deleted: files.deleted,
-    renamed: files.renamed,
-    submodules: files.submodules,
-    testFiles: files.testFiles,
-    docFiles: files.docFiles,
-    ciFiles: files.ciFiles,
-    manifestFiles: files.manifestFiles,
-    areas: files.areas,
-    languages: files.languages,
+    ...files?.facts(repository.counted),
     subjectLength: Array.from(commit.subject).length,
     bodyLength: commit.bodyBytes,
-    isMerge: parents.length > 1,
-    parents: parents.length,
+    ...(parents && { isMerge: parents.length > 1, parents: parents.length }),
     coAuthors,
     commitDelaySeconds: commit.committed - commit.authored,
     ...changeOf(commit)
   }
-}
-
-function size({ files }, repository) {
-  if (repository.partial) return { files: files.files }
-  return { files: files.files, insertions: files.insertions, deletions: files.deletions }
 }
 
 /** Names of folders and branches come from the repository: long ones would bloat every index on tags. */

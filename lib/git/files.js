@@ -76,6 +76,27 @@ class FileSummary {
   get languages() {
     return Object.fromEntries([...this.#languages].sort(([a], [b]) => (a < b ? -1 : 1)))
   }
+
+  /** @param {boolean} counted whether lines and renames were looked for */
+  size(counted) {
+    return { files: this.files, ...(counted && { insertions: this.insertions, deletions: this.deletions }) }
+  }
+
+  /** All of it. @param {boolean} counted */
+  facts(counted) {
+    const { binaryFiles, added, deleted, renamed, submodules, testFiles, docFiles, ciFiles, manifestFiles } = this
+    return {
+      ...this.size(counted),
+      ...(counted && { binaryFiles, added, deleted, renamed }),
+      submodules,
+      testFiles,
+      docFiles,
+      ciFiles,
+      manifestFiles,
+      areas: this.areas,
+      languages: this.languages
+    }
+  }
 }
 
 function increment(counts, key) {

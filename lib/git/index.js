@@ -66,6 +66,7 @@ async function* gitEvents(path, options = {}) {
     for await (const commits of parsed(repository, signal)) {
       for (const commit of commits) {
         const place = order.placeOf(commit.hash, commit.committed, commit.parents)
+        if (repository.edge.has(commit.hash)) commit.parents = commit.files = undefined
         for (const event of eventsOf(commit, place, tags.get(commit.hash) ?? NO_TAGS, context)) yield event
         if (++done % REPORT_EVERY === 0) report()
       }
@@ -82,7 +83,7 @@ async function* gitEvents(path, options = {}) {
 async function* parsed(repository, signal) {
   const parser = new LogParser()
   // Finding renames and counting lines needs the blobs, which a partial clone may lack.
-  const detail = repository.partial ? ['--no-renames'] : ['--numstat', '-M']
+  const detail = repository.counted ? ['--numstat', '-M'] : ['--no-renames']
   for await (const chunk of gitOutput(
     repository.directory,
     [...LOG, ...detail, ...repository.revisions, '--'],

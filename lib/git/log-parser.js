@@ -15,7 +15,7 @@ const KEPT_BYTES = 65_536
 /**
  * @typedef {object} Commit
  * @property {string} hash
- * @property {string[]} parents
+ * @property {string[]} [parents] not known at the edge of a shallow clone
  * @property {number} committed seconds since 1970
  * @property {number} authored
  * @property {string} email as bytes, one character each
@@ -23,7 +23,7 @@ const KEPT_BYTES = 65_536
  * @property {string} subject
  * @property {string} body
  * @property {number} bodyBytes
- * @property {FileSummary} files
+ * @property {FileSummary} [files] not known there either
  */
 
 /** Reads the output of `git log -z --raw --numstat` chunk by chunk. */

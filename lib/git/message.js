@@ -29,13 +29,13 @@ const MAX_ISSUES = 20
  * How a merge or a squashed pull request names itself, or nothing.
  * `id` is left out where the message names none; `branch` is the branch that was merged, or, of
  * a branch brought up to date, that branch.
- * @param {{ subject: string, body: string, parents: readonly string[] }} commit
+ * @param {{ subject: string, body: string, parents?: readonly string[] }} commit
  * @param {string} platform
  * @returns {{ kind: 'merge' | 'squash' | 'sync', id?: string, branch?: string } | undefined}
  */
 function mergeOf(commit, platform) {
   const { subject, body } = commit
-  const merge = commit.parents.length > 1
+  const merge = commit.parents ? commit.parents.length > 1 : subject.startsWith('Merge ')
   const gitlab = /^See merge request (?:[^\s!]*)!(\d+)\s*$/m.exec(body)?.[1]
   const azure = /^Merged PR (\d+): /.exec(subject)?.[1]
   const trailing = SQUASH_PLATFORMS.has(platform) ? /\(#(\d+)\)$/.exec(subject)?.[1] : undefined

@@ -1,6 +1,6 @@
 'use strict'
 
-const { stat } = require('node:fs/promises')
+const { readFile, stat } = require('node:fs/promises')
 const path = require('node:path')
 const { EventsError } = require('../errors.js')
 const { gitOutput, gitText } = require('./process.js')
@@ -14,7 +14,8 @@ const PLATFORMS = ['github', 'gitlab', 'bitbucket', 'codeberg', 'gitea', 'azure'
  * @property {string} directory where git is run
  * @property {string} name 'owner/name' of its remote, else the name of its folder
  * @property {string} platform
- * @property {boolean} partial some blobs may be missing, so that lines can't be counted
+ * @property {boolean} counted lines and renames can be told; not in a partial clone, where blobs may be missing
+ * @property {Set<string>} edge the commits of a shallow clone whose parents are missing
  * @property {string[]} revisions what `git log` starts from; empty where there is no commit
  */
 
@@ -38,7 +39,8 @@ async function openRepository(directory, signal) {
     directory,
     name: remote?.name ?? folderName(common),
     platform: remote?.platform ?? 'git',
-    partial: config.partial,
+    counted: !config.partial,
+    edge: await shallowEdge(directory, signal),
     revisions: await revisions(directory, signal)
   }
 }
@@ -107,6 +109,17 @@ function identifyRemote(url) {
   const platform = PLATFORMS.find(known => remote[1].toLowerCase().includes(known))
   // On an unknown host the path may be that of a home folder.
   return { name: (platform ? segments : segments.slice(-2)).join('/'), platform: platform ?? 'git' }
+}
+
+/** As git shows them, these commits have no parents and add every file there is, which is not what they did. */
+async function shallowEdge(directory, signal) {
+  const file = (await gitText(directory, ['rev-parse', '--git-path', 'shallow'], signal)).replace(/\r?\n$/, '')
+  try {
+    return new Set((await readFile(path.resolve(directory, file), 'latin1')).split('\n').filter(Boolean))
+  } catch (error) {
+    if (error.code !== 'ENOENT') throw error
+    return new Set()
+  }
 }
 
 /** Local and remote branches, tags and what is checked out; not the stash, notes or replaced objects. */

@@ -67,9 +67,10 @@ const QUESTIONS = [
     given: ['merges'],
     ask: async (events, { merges }) => {
       const latest = events.query().where({ eventTypes: merges }).orderBy('timestamp', 'desc').limit(3)
-      const first = await latest.execute()
-      const second = await latest.after(first.nextCursor).execute()
-      return { latest, pages: [first, second] }
+      const pages = []
+      do pages.push(await latest.after(pages.at(-1)?.nextCursor).execute())
+      while (pages.at(-1).nextCursor && pages.length < 2)
+      return { latest, pages }
     },
     show: ({ pages }) => pages.flatMap(({ rows }, page) => steps(rows, `page ${page + 1}`)),
     explain: ({ latest }) => latest.explain(),
