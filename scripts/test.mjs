@@ -55,7 +55,9 @@ function startEmbedded() {
 
 async function rust(url) {
   const nextest = spawnSync('cargo', ['nextest', '--version'], { cwd: root }).status === 0
-  const command = nextest ? ['nextest', 'run', '--cargo-profile', 'dev-fast'] : ['test', '--profile', 'dev-fast']
+  const command = nextest
+    ? ['nextest', 'run', '--cargo-profile', 'dev-fast', '--no-fail-fast']
+    : ['test', '--profile', 'dev-fast', '--no-fail-fast']
   await steps.run(`cargo ${command[0]}`, ['cargo', ...command], { TAMMA_TEST_DATABASE_URL: url })
 }
 
