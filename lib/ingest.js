@@ -137,13 +137,15 @@ async function* eventChunks(source, progress) {
   if (lines.length > 0) yield Buffer.from(lines.join(''), 'utf8')
 }
 
-/** An event as a line. What JSON cannot say makes a line that is refused with its reason. */
+/** An event as a line. What JSON cannot say makes a line that is refused with its path and reason. */
 function lineOf(event) {
   try {
     return `${encodeEvents(event, [])}\n`
   } catch (error) {
     if (!(error instanceof EventsError)) throw error
-    return `!${JSON.stringify(error.message)}\n`
+    const { path = '', message } = error
+    const problem = path === '' ? message : message.slice(path.length + 2)
+    return `!${JSON.stringify([path, problem])}\n`
   }
 }
 

@@ -65,11 +65,15 @@ impl<'a> Event<'a> {
     }
 }
 
-/// serde_json's message without its position, which is that of a line the caller may not see.
+/// What is wrong with text that should be an object. serde_json's message goes without its position,
+/// which is that of a line the caller may not see, and without the values that it quotes.
 fn syntax(error: &serde_json::Error) -> String {
+    if error.is_data() {
+        return "is not an object".to_owned();
+    }
     let text = error.to_string();
     let text = text.split(" at line ").next().unwrap_or_default();
-    format!("is not a JSON object: {text}")
+    format!("is not JSON: {text}")
 }
 
 fn text<'a>(raw: &'a str, path: &Path<'_>) -> Result<Cow<'a, str>> {

@@ -226,13 +226,13 @@ impl Importer {
     }
 }
 
-/// A line is an event, or (`lib/ingest.js` writes it so) `!` and why JavaScript could not write one.
+/// A line is an event, or (`lib/ingest.js` writes it so) `!` with the path and the problem of what
+/// JavaScript could not write.
 fn parse(line: &str) -> Result<Event<'_>> {
-    if let Some(why) = line
-        .strip_prefix('!')
-        .and_then(|why| serde_json::from_str::<String>(why).ok())
+    if let Some(refused) = line.strip_prefix('!')
+        && let Ok((path, problem)) = serde_json::from_str::<(String, String)>(refused)
     {
-        return Err(Error::invalid_event("", why));
+        return Err(Error::invalid_event(path, problem));
     }
     Event::parse(line, Completeness::Whole, &Path::Root)
 }

@@ -124,7 +124,10 @@ fn number_problem(number: &[u8]) -> Option<&'static str> {
     let (digits, exponent) = text.split_at(exponent_at.unwrap_or(text.len()));
     let places = digits.split_once('.').map_or(0, |(_, places)| places.len());
     let exponent = exponent.get(1..).map_or(Ok(0), str::parse::<i64>);
-    let fits = exponent.is_ok_and(|e| e.abs() <= MAX_PLACES && places as i64 - e <= MAX_PLACES);
+    let fits = exponent.is_ok_and(|e| {
+        let scale = i64::try_from(places).unwrap_or(i64::MAX).saturating_sub(e);
+        e <= MAX_PLACES && scale <= MAX_PLACES
+    });
     (!fits)
         .then_some("is a number outside of PostgreSQL's numeric, which has 16,383 decimal places")
 }

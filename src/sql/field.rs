@@ -35,11 +35,11 @@ impl Writer<'_> {
     /// jsonb keeps a scalar as a list of one, and `5 -> 0` finds it there. What that leads to has
     /// no members and no other elements, so only a last step of 0 must make sure of a list.
     fn path(&mut self, column: Column, steps: &[Step], last: &str) -> &mut Self {
-        let Some((Step::Index(0), list)) = steps.split_last() else {
+        let Some((Step::Index(0), inside)) = steps.split_last() else {
             return self.arrows(column, steps, last);
         };
         self.sql("(CASE WHEN jsonb_typeof(")
-            .arrows(column, list, "->")
+            .arrows(column, inside, "->")
             .sql(") = 'array' THEN ")
             .arrows(column, steps, last)
             .sql(" END)")
