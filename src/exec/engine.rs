@@ -86,6 +86,17 @@ impl Engine {
         Arc::clone(&self.target.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// A failure of one of the module's own statements, where the server's words would not help.
+    pub fn explained(&self, error: Error) -> Error {
+        match error {
+            Error::Database { sql_state, .. } if sql_state == "42P01" => {
+                let table = self.target().table.quoted();
+                Error::UnknownTable(format!("there is no table {table}: migrate() makes it"))
+            }
+            other => other,
+        }
+    }
+
     /// The statement of a query, for people.
     ///
     /// # Errors

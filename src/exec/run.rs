@@ -128,7 +128,10 @@ impl Run {
                 batch
             }
             Ending::Failed(error) => {
-                let error = blame_regex(error, regex);
+                let error = match source {
+                    Source::User(_) => error,
+                    _ => engine.explained(blame_regex(error, regex)),
+                };
                 let batch = Batch::error(&error, Some(ticket.id()));
                 stop_on_server(lease, ticket);
                 batch

@@ -63,7 +63,7 @@ impl Engine {
                 } else {
                     self.pool.forget_idle();
                 }
-                return Err(refusal(error, &places));
+                return Err(self.explained(refusal(error, &places)));
             }
         };
         lease.release();

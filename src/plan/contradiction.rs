@@ -11,7 +11,7 @@ use crate::model::{
     field::Field,
     value::{JsonType, Value},
 };
-use crate::query::{CompareOp, Condition, Leaf, Test};
+use crate::query::{CompareOp, Condition, Leaf, MatchKind, Test};
 
 /// Whether the condition holds for no event whatever.
 pub fn is_contradiction(condition: &Condition) -> bool {
@@ -25,6 +25,7 @@ struct Domain<'q> {
     /// The values left, where they are finitely many.
     among: Option<Vec<&'q Value>>,
     excluded: Vec<&'q Value>,
+    prefixes: Vec<&'q str>,
     low: Option<Bound<'q>>,
     high: Option<Bound<'q>>,
     exists: Option<bool>,
@@ -42,8 +43,8 @@ type Domains<'q> = BTreeMap<&'q Field, Domain<'q>>;
 fn satisfiable<'q>(condition: &'q Condition, positive: bool, domains: &mut Domains<'q>) -> bool {
     match condition {
         Condition::Not(inner) => satisfiable(inner, !positive, domains),
-        Condition::And(arms) if positive => arms.iter().all(|arm| satisfiable(arm, true, domains)),
-        Condition::Or(arms) if !positive => arms.iter().all(|arm| satisfiable(arm, false, domains)),
+        Condition::And(arms) if positive => all_satisfiable(arms, true, domains),
+        Condition::Or(arms) if !positive => all_satisfiable(arms, false, domains),
         // One arm is enough; each is tried with what the others of the conjunction left.
         Condition::And(arms) | Condition::Or(arms) => arms
             .iter()
@@ -53,6 +54,25 @@ fn satisfiable<'q>(condition: &'q Condition, positive: bool, domains: &mut Domai
             domain.narrow(leaf, positive);
             domain.possible()
         }
+    }
+}
+
+/// Disjunctions come last: each of their arms is tried with all that the others leave.
+fn all_satisfiable<'q>(arms: &'q [Condition], positive: bool, domains: &mut Domains<'q>) -> bool {
+    let (later, first): (Vec<_>, Vec<_>) =
+        arms.iter().partition(|arm| is_disjunction(arm, positive));
+    first
+        .into_iter()
+        .chain(later)
+        .all(|arm| satisfiable(arm, positive, domains))
+}
+
+fn is_disjunction(condition: &Condition, positive: bool) -> bool {
+    match condition {
+        Condition::Not(inner) => is_disjunction(inner, !positive),
+        Condition::Or(_) => positive,
+        Condition::And(_) => !positive,
+        Condition::Leaf(_) => false,
     }
 }
 
@@ -76,6 +96,7 @@ impl<'q> Domain<'q> {
                 self.compare(CompareOp::Gte, low);
                 self.compare(CompareOp::Lte, high);
             }
+            Test::Match(MatchKind::StartsWith, prefix) if positive => self.prefixes.push(prefix),
             Test::Between(..) | Test::Match(..) | Test::Contains(_) => {}
         }
         // Every test but `exists` is unknown of a missing value.
@@ -125,6 +146,15 @@ impl<'q> Domain<'q> {
                 return false;
             }
         }
+        // Two prefixes of one text begin alike.
+        let alike = |a: &&str, b: &&str| a.starts_with(*b) || b.starts_with(*a);
+        let prefixes = &self.prefixes;
+        if prefixes
+            .iter()
+            .any(|a| prefixes.iter().any(|b| !alike(a, b)))
+        {
+            return false;
+        }
         let Some(among) = &self.among else {
             return true;
         };
@@ -134,9 +164,19 @@ impl<'q> Domain<'q> {
         among.iter().any(|value| {
             let excluded = self.excluded.iter().any(|e| equal(value, e) == Some(true));
             !excluded
+                && self.prefixes.iter().all(|prefix| begins(value, prefix))
                 && within(value, self.low, Ordering::Greater)
                 && within(value, self.high, Ordering::Less)
         })
+    }
+}
+
+/// Whether a value can begin with a prefix; true where that is not known.
+fn begins(value: &Value, prefix: &str) -> bool {
+    match value {
+        Value::Text(text) => text.starts_with(prefix),
+        Value::Json(json) => json.as_text().is_some_and(|text| text.starts_with(prefix)),
+        Value::Uuid(_) | Value::Time(_) => true,
     }
 }
 
@@ -282,6 +322,35 @@ mod tests {
         assert!(impossible(
             &json!({ "or": [leaf("data.n", "between", &json!([3, 1])), leaf("data.n", "between", &json!([9, 8]))] })
         ));
+    }
+
+    #[test]
+    fn prefixes_that_exclude_each_other() {
+        let release = || leaf("type", "startsWith", &json!("RELEASE."));
+        assert!(impossible(&both(
+            &release(),
+            &leaf("type", "eq", &json!("CODE.A"))
+        )));
+        assert!(impossible(&both(
+            &release(),
+            &leaf("type", "startsWith", &json!("CODE."))
+        )));
+        assert!(impossible(&both(
+            &json!({ "or": [release(), leaf("type", "eq", &json!("CI.A"))] }),
+            &leaf("type", "eq", &json!("CODE.A"))
+        )));
+        assert!(impossible(&both(
+            &leaf("data.s", "startsWith", &json!("x")),
+            &leaf("data.s", "eq", &json!(5))
+        )));
+        assert!(!impossible(&both(
+            &release(),
+            &leaf("type", "startsWith", &json!("RELEASE.T"))
+        )));
+        assert!(!impossible(&both(
+            &release(),
+            &leaf("type", "eq", &json!("RELEASE.TAGGED"))
+        )));
     }
 
     #[test]
