@@ -12,6 +12,8 @@ const surroundings = ['package', 'embedded', 'git', 'cli', 'bench', 'demo'].flat
 export default defineConfig({
   test: {
     pool: 'forks',
+    // One file at a time: many tests measure how soon something happens.
+    fileParallelism: false,
     testTimeout: 60_000,
     hookTimeout: 120_000,
     projects: [
