@@ -49,7 +49,10 @@ export class Steps {
       child.on('close', (code, signal) => resolve(code === 0 ? true : `exit ${signal ?? code}`))
     })
     const seconds = ((performance.now() - began) / 1000).toFixed(1)
-    return this.settle(outcome === true ? undefined : `${name}: ${outcome}`, `── ${name}: ${seconds} s`)
+    return this.settle(
+      outcome === true ? undefined : `${name}: ${outcome}, after ${seconds} s`,
+      `── ${name}: ${seconds} s`
+    )
   }
 
   /** Counts a step that ended well, or the failure described. */
