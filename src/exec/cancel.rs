@@ -4,10 +4,13 @@
 //! used again only after the cancel has *answered* and the cancelled statement has been drained to
 //! ReadyForQuery; a cancel that is not awaited hits later statements.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use sqlx::{ConnectOptions, Connection as _, PgConnection, postgres::PgConnectOptions};
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::Mutex,
+    time::{sleep, timeout},
+};
 
 use super::catalog;
 use super::connection::Connection;
@@ -16,6 +19,8 @@ use super::connection::Connection;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A cancel can arrive as the error of a ping, once, when it came just too late for its statement.
 const PINGS: usize = 4;
+/// A cancel comes too early for a statement that was still waiting to be sent: the next one follows.
+const AGAIN: Duration = Duration::from_millis(30);
 
 /// A cancelled statement leaves its transaction open, and failed.
 async fn end_transaction(connection: &mut Connection) -> bool {
@@ -50,13 +55,26 @@ impl Canceller {
             return false;
         }
         for _ in 0..PINGS {
-            match connection.driver.ping().await {
+            match self.drain(connection).await {
                 Ok(()) => return end_transaction(connection).await,
                 Err(sqlx::Error::Database(_)) => {}
                 Err(_) => return false,
             }
         }
         false
+    }
+
+    /// Waits for ReadyForQuery, and cancels again while it does not come.
+    async fn drain(&self, connection: &mut Connection) -> Result<(), sqlx::Error> {
+        let pid = connection.pid;
+        let mut ping = pin!(connection.driver.ping());
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut ping => return answer,
+                () = sleep(AGAIN) => self.cancel(pid).await?,
+            }
+        }
     }
 
     /// Asks the server to cancel what a backend runs, and waits until it has.
