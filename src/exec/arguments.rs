@@ -77,9 +77,15 @@ impl Encode<'_, Postgres> for Wired<'_> {
             Bind::Integer(n) => out.extend_from_slice(&n.to_be_bytes()),
             Bind::Real(n) => out.extend_from_slice(&n.to_be_bytes()),
             Bind::Float(n) => out.extend_from_slice(&n.to_be_bytes()),
-            Bind::List { element, items, .. } => array(out, *element, items, |out, item| {
-                Wired(item).encode_by_ref(out).map(drop)
-            })?,
+            Bind::List { element, items, .. } => {
+                let items: Vec<_> = items
+                    .iter()
+                    .map(|item| (!matches!(item, Bind::Null)).then_some(item))
+                    .collect();
+                nullable(out, *element, &items, |out, item| {
+                    Wired(item).encode_by_ref(out).map(drop)
+                })?;
+            }
             Bind::Numeric(digits) => {
                 return Encode::<Postgres>::encode_by_ref(&digits.parse::<BigDecimal>()?, out);
             }
@@ -122,16 +128,28 @@ fn raw(out: &mut PgArgumentBuffer, bytes: &[u8]) -> Result<(), BoxDynError> {
     Ok(())
 }
 
-/// An array of one dimension without NULLs (`array_recv` in PostgreSQL's arrayfuncs.c).
+/// An array of one dimension without NULLs.
 fn array<T>(
     out: &mut PgArgumentBuffer,
     element: u32,
     items: &[T],
+    write: impl FnMut(&mut PgArgumentBuffer, &T) -> Result<(), BoxDynError>,
+) -> Result<(), BoxDynError> {
+    let items: Vec<_> = items.iter().map(Some).collect();
+    nullable(out, element, &items, write)
+}
+
+/// An array of one dimension (`array_recv` in PostgreSQL's arrayfuncs.c).
+fn nullable<T>(
+    out: &mut PgArgumentBuffer,
+    element: u32,
+    items: &[Option<&T>],
     mut write: impl FnMut(&mut PgArgumentBuffer, &T) -> Result<(), BoxDynError>,
 ) -> Result<(), BoxDynError> {
     let dimensions = i32::from(!items.is_empty());
+    let has_nulls = i32::from(items.iter().any(Option::is_none));
     out.extend_from_slice(&dimensions.to_be_bytes());
-    out.extend_from_slice(&0_i32.to_be_bytes());
+    out.extend_from_slice(&has_nulls.to_be_bytes());
     out.extend_from_slice(&element.to_be_bytes());
     if items.is_empty() {
         return Ok(());
@@ -139,6 +157,10 @@ fn array<T>(
     out.extend_from_slice(&i32::try_from(items.len())?.to_be_bytes());
     out.extend_from_slice(&1_i32.to_be_bytes());
     for item in items {
+        let Some(item) = item else {
+            out.extend_from_slice(&(-1_i32).to_be_bytes());
+            continue;
+        };
         let at = out.len();
         out.extend_from_slice(&[0; 4]);
         write(out, item)?;

@@ -116,6 +116,11 @@ impl Connection {
             .map(drop)
     }
 
+    /// Forgets the statements that were parsed on it.
+    pub async fn forget_statements(&mut self) -> Result<(), sqlx::Error> {
+        self.driver.clear_cached_statements().await
+    }
+
     /// Ends the transaction, and with it every setting and lock that was taken inside: session
     /// locks are given up too, which a transaction's end does not do.
     pub async fn roll_back(&mut self) -> Result<(), sqlx::Error> {

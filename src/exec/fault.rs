@@ -37,6 +37,11 @@ pub fn database_fault(db: &PgDatabaseError) -> Error {
             message,
             sql_state: Some(sql_state.to_owned()),
         },
+        // A message that the server cannot read: another connection would not help.
+        "08P01" => Error::Database {
+            sql_state: sql_state.to_owned(),
+            message,
+        },
         _ if sql_state.starts_with("08") || sql_state.starts_with("28") => Error::Connection {
             message,
             sql_state: Some(sql_state.to_owned()),
@@ -53,6 +58,16 @@ fn connection(message: &str) -> Error {
         message: message.to_owned(),
         sql_state: None,
     }
+}
+
+/// Whether the statement may have failed because it was parsed before the schema changed: its plan
+/// can no longer be used, its types are others now, or it was thrown away.
+pub fn may_be_outdated(error: &Driver) -> bool {
+    let Driver::Database(db) = error else {
+        return false;
+    };
+    db.try_downcast_ref::<PgDatabaseError>()
+        .is_some_and(|db| matches!(db.code(), "0A000" | "26000") || db.code().starts_with("42"))
 }
 
 /// Whether the connection can be used again after this error, once it is back in step.

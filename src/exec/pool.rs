@@ -19,6 +19,7 @@ use super::cancel::Canceller;
 use super::config::PoolConfig;
 use super::connection::{Connection, OpenCount};
 use super::fault::fault;
+use super::governor::Place;
 use crate::model::{Error, Result};
 
 /// The connections of one client.
@@ -40,6 +41,7 @@ pub struct Lease {
     connection: Option<Connection>,
     pool: Arc<Pool>,
     _permit: OwnedSemaphorePermit,
+    place: Option<Place>,
 }
 
 /// A connection that was used this recently is taken to be alive.
@@ -125,6 +127,7 @@ impl Pool {
             connection: Some(connection),
             pool: Arc::clone(self),
             _permit: permit,
+            place: None,
         }
     }
 
@@ -192,6 +195,12 @@ impl Lease {
         self.connection
             .as_mut()
             .expect("a lease holds its connection until it ends")
+    }
+
+    /// Keeps a place among the running queries until the lease ends: a statement that is being
+    /// cancelled still runs.
+    pub fn hold(&mut self, place: Place) {
+        self.place = Some(place);
     }
 
     /// Gives a connection back that is in step with the server: no statement is running on it.

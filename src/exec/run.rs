@@ -21,7 +21,7 @@ use super::arguments::arguments;
 use super::batch::{Batch, Writer};
 use super::connection::Connection;
 use super::engine::Engine;
-use super::fault::{fault, spares_connection};
+use super::fault::{fault, may_be_outdated, spares_connection};
 use super::interrupt::{Interrupt, interruption, stop_on_server};
 use super::pool::Lease;
 use super::registry::Ticket;
@@ -229,19 +229,26 @@ impl Context<'_> {
             Err(error @ Error::Connection { .. }) => return Outcome::Lost(error),
             Err(error) => return Outcome::Failed(error),
         };
+        lease.hold(place);
         let floor = self.engine.pool.seen_snapshot();
         let connection = lease.connection();
         let mut sent = false;
-        let produced = match source {
-            Source::Query(statement) => {
-                self.produce(connection, statement, &floor, &mut sent).await
-            }
-            Source::User(user) => self.produce_user(connection, user, &floor, &mut sent).await,
-            Source::Nothing(_) => {
-                return Outcome::Failed(Error::Internal("nothing was run".into()));
-            }
-        };
-        drop(place);
+        let mut produced = self
+            .produce_any(connection, source, &floor, &mut sent)
+            .await;
+        if let Err(Stop::Driver(error)) = &produced
+            && !sent
+            && may_be_outdated(error)
+        {
+            // Once more, parsed anew. A statement that is wrong in itself fails again.
+            produced = match connection.forget_statements().await {
+                Ok(()) => {
+                    self.produce_any(connection, source, &floor, &mut sent)
+                        .await
+                }
+                Err(error) => Err(Stop::Driver(error)),
+            };
+        }
         match produced {
             Ok(batch) => {
                 release(held);
@@ -258,8 +265,26 @@ impl Context<'_> {
                     error => Outcome::Failed(error),
                 }
             }
+            Err(Stop::Refused(error)) => {
+                release(held);
+                Outcome::Failed(error)
+            }
             // The statement is still running: `held` keeps its lease for the cancel.
             Err(Stop::Ours(error)) => Outcome::Failed(error),
+        }
+    }
+
+    async fn produce_any(
+        &self,
+        connection: &mut Connection,
+        source: &Source,
+        floor: &str,
+        sent: &mut bool,
+    ) -> Result<Batch, Stop> {
+        match source {
+            Source::Query(statement) => self.produce(connection, statement, floor, sent).await,
+            Source::User(user) => self.produce_user(connection, user, floor, sent).await,
+            Source::Nothing(_) => Err(Stop::Refused(Error::Internal("nothing was run".into()))),
         }
     }
 
@@ -278,9 +303,10 @@ impl Context<'_> {
         match produced {
             // A statement of ours is still running: the canceller ends its transaction too.
             Err(Stop::Ours(error)) => Err(Stop::Ours(error)),
+            // Where the transaction does not end, the connection is not in step with the server.
             produced => {
-                let ended = connection.roll_back().await;
-                produced.and_then(|batch| ended.map(|()| batch).map_err(Stop::Driver))
+                connection.roll_back().await?;
+                produced
             }
         }
     }
@@ -294,7 +320,7 @@ impl Context<'_> {
     ) -> Result<Batch, Stop> {
         let limits = (self.mode == Mode::Buffered).then_some(self.engine.config.limits);
         let mut writer = Writer::new(statement, self.engine.config.bigint, limits);
-        let values = arguments(&statement.binds).map_err(Stop::Ours)?;
+        let values = arguments(&statement.binds).map_err(Stop::Refused)?;
         {
             let mut rows =
                 sqlx::query_with(sql_text(&statement.sql), values).fetch(&mut connection.driver);
@@ -341,6 +367,8 @@ impl Context<'_> {
 
 /// Why producing rows stopped.
 pub enum Stop {
+    /// Ours, before the statement was sent: nothing runs.
+    Refused(Error),
     /// The driver's error: the statement is over.
     Driver(sqlx::Error),
     /// Ours, in the middle of a statement.

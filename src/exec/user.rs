@@ -61,8 +61,8 @@ impl UserSql {
             .iter()
             .map(|c| c.name().to_owned())
             .collect();
-        check_names(&names).map_err(Stop::Ours)?;
-        let binds = self.binds(&prepared).map_err(Stop::Ours)?;
+        check_names(&names).map_err(Stop::Refused)?;
+        let binds = self.binds(&prepared).map_err(Stop::Refused)?;
         let readable: Vec<bool> = prepared
             .columns()
             .iter()
@@ -72,7 +72,7 @@ impl UserSql {
             self.sql.clone()
         } else {
             let wrapped = as_json(&self.sql, &readable);
-            parse(connection, &wrapped).await?;
+            parse(connection, &wrapped).await.map_err(not_nestable)?;
             wrapped
         };
         Ok(Statement {
@@ -93,6 +93,12 @@ impl UserSql {
             Some(Either::Left(types)) => types,
             _ => &[],
         };
+        if types.len() != self.values.len() {
+            return Err(Error::invalid(
+                "sql",
+                "has placeholders of its own, such as $1: values stand in ${…}",
+            ));
+        }
         let root = Path::Root;
         let list = root.key("values");
         self.values
@@ -107,11 +113,38 @@ impl UserSql {
 async fn parse(connection: &mut Connection, sql: &str) -> Result<PgStatement, Stop> {
     // The caller's own SQL, in a read-only transaction; values are binds.
     let text = AssertSqlSafe(sql.to_owned()).into_sql_str();
-    Ok((&mut connection.driver).prepare_with(text, &[]).await?)
+    match (&mut connection.driver).prepare_with(text, &[]).await {
+        // The driver does not know every kind of type that there is: not that of multiranges.
+        Err(sqlx::Error::ColumnDecode { .. }) => Err(Stop::Ours(Error::Unsupported {
+            path: "sql".to_owned(),
+            what: "has a column or a value of a type that cannot be read: turn it into text with ::text".into(),
+        })),
+        prepared => Ok(prepared?),
+    }
 }
 
-/// Rows are objects: a name can be there once.
+/// What stands alone may still not stand in parentheses.
+fn not_nestable(stop: Stop) -> Stop {
+    match stop {
+        Stop::Driver(sqlx::Error::Database(db)) if db.code().as_deref() == Some("42601") => {
+            Stop::Refused(Error::invalid(
+                "sql",
+                "has columns that are read as JSON, for which nothing may follow its last semicolon",
+            ))
+        }
+        other => other,
+    }
+}
+
+/// Rows are objects: they need names, and a name can be there once. Statements without columns are
+/// not run at all: what they do to the session (PREPARE, DISCARD, LISTEN) outlives a transaction.
 fn check_names(names: &[String]) -> Result<()> {
+    if names.is_empty() {
+        return Err(Error::invalid(
+            "sql",
+            "gives no columns: it has to read, as SELECT, VALUES, SHOW and EXPLAIN do",
+        ));
+    }
     match names
         .iter()
         .enumerate()
@@ -132,6 +165,9 @@ fn is_readable(info: &PgTypeInfo) -> bool {
 fn bind(value: &Wire, info: &PgTypeInfo, path: &Path<'_>) -> Result<Bind> {
     if value.is_null() {
         return Ok(Bind::Null);
+    }
+    if let PgTypeKind::Domain(base) = info.kind() {
+        return bind(value, base, path);
     }
     if let (PgTypeKind::Array(element), Wire::Array(items)) = (info.kind(), value) {
         let items: Result<Vec<_>> = items
@@ -179,13 +215,14 @@ fn scalar(value: &Wire, oid: u32, info: &PgTypeInfo, path: &Path<'_>) -> Result<
         ),
         19 | 25 | 705 | 1042 | 1043 => Bind::Text(storable(digits, path)?),
         // json's binary form is its text.
-        114 => Bind::Text(storable(Json::of(value).text, path)?),
-        3802 => Bind::Json(storable(Json::of(value).text, path)?),
+        114 => Bind::Text(json(value, path)?),
+        3802 => Bind::Json(json(value, path)?),
         1082 => Bind::Int(day(&digits).ok_or_else(unfit)?),
         1114 | 1184 => {
             Bind::Time(Timestamp::parse(&digits).map_err(|why| Error::invalid(path, why))?)
         }
         2950 => Bind::Uuid(uuid::Uuid::try_parse(&digits).map_err(|_| unfit())?),
+        _ if matches!(info.kind(), PgTypeKind::Array(_)) => return Err(unfit()),
         _ => {
             let name = sqlx::TypeInfo::name(info).to_lowercase();
             return Err(Error::Unsupported {
@@ -210,13 +247,31 @@ fn as_text(value: &Wire) -> String {
 }
 
 fn storable(text: String, path: &Path<'_>) -> Result<String> {
-    if text.contains('\0') || text.contains("\\u0000") {
-        return Err(Error::invalid(
-            path,
-            "contains U+0000, which PostgreSQL cannot store",
-        ));
+    if text.contains('\0') {
+        return Err(unstorable(path));
     }
     Ok(text)
+}
+
+fn json(value: &Wire, path: &Path<'_>) -> Result<String> {
+    if holds_nul(value) {
+        return Err(unstorable(path));
+    }
+    Ok(Json::of(value).text)
+}
+
+/// Keys are no matter: the only ones with U+0000 are marks.
+fn holds_nul(value: &Wire) -> bool {
+    match value {
+        Wire::String(text) => text.contains('\0'),
+        Wire::Array(items) => items.iter().any(holds_nul),
+        Wire::Object(members) => members.values().any(holds_nul),
+        _ => false,
+    }
+}
+
+fn unstorable(path: &Path<'_>) -> Error {
+    Error::invalid(path, "contains U+0000, which PostgreSQL cannot store")
 }
 
 /// Days since 2000-01-01.
