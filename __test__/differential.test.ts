@@ -24,7 +24,7 @@ describe.each([
 ])('over a database with collation $collation', ({ options, queries }) => {
   let subject: Subject
   beforeAll(async () => {
-    subject = await Subject.create(SEED, EVENTS, options)
+    subject = await Subject.random(SEED, EVENTS, options)
   })
   afterAll(() => subject?.drop())
 

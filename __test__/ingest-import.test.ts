@@ -24,7 +24,10 @@ afterAll(async () => {
 })
 
 let before: number
-const count = async () => (await client.query().select(['id']).execute()).rowCount
+const count = async () => {
+  const { rows } = await database.admin.query<{ n: number }>('SELECT count(*)::int AS n FROM events')
+  return rows[0].n
+}
 const added = async () => (await count()) - before
 beforeEach(async () => {
   before = await count()
@@ -41,7 +44,13 @@ const event = (members: Partial<DomainEvent> = {}): DomainEvent => ({
 })
 const events = (n: number) => Array.from({ length: n }, (_, i) => event({ data: { i } }))
 const lines = (list: readonly DomainEvent[]) => list.map(e => JSON.stringify(e))
-const stored = async (id: string) => (await client.query().where({ eventIds: [id] }).execute()).rows[0]
+const stored = async (id: string) =>
+  (
+    await client
+      .query()
+      .where({ eventIds: [id] })
+      .execute()
+  ).rows[0]
 
 function file(content: string | Buffer, name = `${randomUUID()}.ndjson`) {
   const path = join(directory, name)
@@ -66,12 +75,22 @@ describe('a file', () => {
     expect(await added()).toBe(3)
   })
 
-  it.each([['empty', ''], ['of one line end', '\n'], ['of a byte order mark', '\ufeff'], ['of an empty gzip', gzipSync('')]])('%s', async (_, content) => {
+  it.each([
+    ['empty', ''],
+    ['of one line end', '\n'],
+    ['of a byte order mark', '\ufeff'],
+    ['of an empty gzip', gzipSync('')]
+  ])('%s', async (_, content) => {
     expect(await client.importEvents(file(content))).toMatchObject({ imported: 0, duplicates: 0, rejectedCount: 0 })
   })
 
   it('is stored as it is', async () => {
-    const given = event({ timestamp: '2026-01-01T00:00:00.000001Z', tags: { 'ключ': '😀' }, metadata: { é: ['\u2028', '\\'] }, data: { '': { n: 0.1 } } })
+    const given = event({
+      timestamp: '2026-01-01T00:00:00.000001Z',
+      tags: { ключ: '😀' },
+      metadata: { é: ['\u2028', '\\'] },
+      data: { '': { n: 0.1 } }
+    })
     await client.importEvents(file(lines([given])[0]))
     expect(await stored(given.id)).toEqual(given)
   })
@@ -88,13 +107,21 @@ describe('a file', () => {
 
   it('may have lines of a megabyte, and lines cut at every place by its chunks', async () => {
     const big = events(3).map((e, i) => ({ ...e, data: { text: 'é😀'.repeat(150_000 + i) } }))
-    expect(await client.importEvents(file(gzipSync(lines(big).join('\n'))))).toMatchObject({ imported: 3, rejectedCount: 0 })
+    expect(await client.importEvents(file(gzipSync(lines(big).join('\n'))))).toMatchObject({
+      imported: 3,
+      rejectedCount: 0
+    })
     expect((await stored(big[2].id)).data).toEqual(big[2].data)
   })
 
   it('may have a line that is far too long, between others', async () => {
     const [first, last] = lines(events(2))
-    const path = file(gzipSync(Buffer.concat([Buffer.from(`${first}\n{"x":"`), Buffer.alloc(65 << 20, 97), Buffer.from(`"}\n${last}\n`)]), { level: 1 }))
+    const path = file(
+      gzipSync(
+        Buffer.concat([Buffer.from(`${first}\n{"x":"`), Buffer.alloc(65 << 20, 97), Buffer.from(`"}\n${last}\n`)]),
+        { level: 1 }
+      )
+    )
     const report = await client.importEvents(path)
     expect(report).toMatchObject({ imported: 2, rejectedCount: 1, rejected: [{ line: 2 }] })
     expect(report.rejected[0].reason).toContain('64 MiB')
@@ -139,8 +166,16 @@ describe('a line that is refused', () => {
     ['data that is a list', withData('[]'), /^data: /],
     ['a type off the grammar', good.replace('CODE.GENERATED.SUCCESS', 'code'), /^type: /],
     ['a time without a zone', good.replace('.000Z', ''), /^timestamp: .*zone/],
-    ['bytes that are no UTF-8', Buffer.concat([Buffer.from('{"x":"'), Buffer.from([0xff, 0xfe]), Buffer.from('"}')]), /not UTF-8/],
-    ['UTF-8 of a surrogate', Buffer.concat([Buffer.from('{"x":"'), Buffer.from([0xed, 0xa0, 0x80]), Buffer.from('"}')]), /not UTF-8/],
+    [
+      'bytes that are no UTF-8',
+      Buffer.concat([Buffer.from('{"x":"'), Buffer.from([0xff, 0xfe]), Buffer.from('"}')]),
+      /not UTF-8/
+    ],
+    [
+      'UTF-8 of a surrogate',
+      Buffer.concat([Buffer.from('{"x":"'), Buffer.from([0xed, 0xa0, 0x80]), Buffer.from('"}')]),
+      /not UTF-8/
+    ],
     ['an escaped U+0000', withData('{"a":["x\\u0000"]}'), /^data\.a\[0\]: .*U\+0000/],
     ['an escaped U+0000 in a key', withData('{"\\u0000":1}'), /^data.*U\+0000/],
     ['half of a surrogate pair', withData('{"a":"\\ud83d x"}'), /^data\.a: .*surrogate/],
@@ -162,7 +197,9 @@ describe('a line that is refused', () => {
   })
 
   it('nesting 999 deep is none', async () => {
-    expect(await client.importEvents(file(withData(deep(999)).replace(/"id":"[^"]*"/, `"id":"${randomUUID()}"`)))).toMatchObject({ imported: 1, rejectedCount: 0 })
+    expect(
+      await client.importEvents(file(withData(deep(999)).replace(/"id":"[^"]*"/, `"id":"${randomUUID()}"`)))
+    ).toMatchObject({ imported: 1, rejectedCount: 0 })
   })
 
   it('is one of many: the list ends at maxRejected, the count does not', async () => {
@@ -170,7 +207,10 @@ describe('a line that is refused', () => {
     const report = await client.importEvents(file(content), { maxRejected: 5 })
     expect(report).toMatchObject({ imported: 300, rejectedCount: 2700 })
     expect(report.rejected.map(r => r.line)).toEqual([2, 3, 4, 5, 6])
-    expect((await client.importEvents(file('{\n{'), { maxRejected: 0 }))).toMatchObject({ rejected: [], rejectedCount: 2 })
+    expect(await client.importEvents(file('{\n{'), { maxRejected: 0 })).toMatchObject({
+      rejected: [],
+      rejectedCount: 2
+    })
     expect((await client.importEvents(file(content))).rejected).toHaveLength(1000)
   })
 })
@@ -192,17 +232,44 @@ describe('an iterable', () => {
   it.each<[string, (list: DomainEvent[]) => Iterable<DomainEvent> | AsyncIterable<DomainEvent>]>([
     ['a list', list => list],
     ['a set', list => new Set(list)],
-    ['a generator', function* (list) { yield* list }],
-    ['an async generator', async function* (list) { yield* list }],
-    ['another query', list => ({ [Symbol.asyncIterator]: () => list[Symbol.iterator]() as unknown as AsyncIterator<DomainEvent> })]
+    [
+      'a generator',
+      function* (list) {
+        yield* list
+      }
+    ],
+    [
+      'an async generator',
+      async function* (list) {
+        yield* list
+      }
+    ],
+    [
+      'another query',
+      list => ({ [Symbol.asyncIterator]: () => list[Symbol.iterator]() as unknown as AsyncIterator<DomainEvent> })
+    ]
   ])('%s', async (_, make) => {
     expect(await client.importEvents(make(events(1500)))).toMatchObject({ imported: 1500, rejectedCount: 0 })
     expect(await added()).toBe(1500)
   })
 
   it('of events that cannot all be written', async () => {
-    const bad = [undefined, null, 5, 'x', [], { data: { n: 1n } }, { data: { n: Number.NaN } }, { tags: { t: '\ud800' } }, { data: { f() {} } }]
-    const source = [event(), ...bad.map(b => (b && typeof b === 'object' && !Array.isArray(b) ? { ...event(), ...b } : b)), event()] as DomainEvent[]
+    const bad = [
+      undefined,
+      null,
+      5,
+      'x',
+      [],
+      { data: { n: 1n } },
+      { data: { n: Number.NaN } },
+      { tags: { t: '\ud800' } },
+      { data: { f() {} } }
+    ]
+    const source = [
+      event(),
+      ...bad.map(b => (b && typeof b === 'object' && !Array.isArray(b) ? { ...event(), ...b } : b)),
+      event()
+    ] as DomainEvent[]
     const report = await client.importEvents(source)
     expect(report).toMatchObject({ imported: 2, rejectedCount: bad.length })
     expect(report.rejected.map(r => r.line)).toEqual(bad.map((_, i) => i + 2))
@@ -262,21 +329,21 @@ describe('an iterable', () => {
   })
 
   it('is released by an abort in the middle, with whole chunks left behind', async () => {
-    const list = events(60_000)
+    const list = events(30_000)
     const { seen, source } = observed(list)
     const abort = new AbortController()
     const reason = new Error('changed my mind')
     const onProgress = ({ done }: Progress) => {
-      if (done > 20_000) abort.abort(reason)
+      if (done > 10_000) abort.abort(reason)
     }
     const error = await failure(client.importEvents(source, { signal: abort.signal, onProgress }), 'QUERY_CANCELLED')
     expect(error).toMatchObject({ name: 'AbortError', cause: reason })
     expect(seen.returned).toBe(1)
     await database.quiet()
     const left = await added()
-    expect(left).toBeLessThan(60_000)
+    expect(left).toBeLessThan(30_000)
     // What is left is where a second import begins.
-    expect(await client.importEvents(list)).toMatchObject({ imported: 60_000 - left, duplicates: left })
+    expect(await client.importEvents(list)).toMatchObject({ imported: 30_000 - left, duplicates: left })
   })
 
   it('that never answers is left by an abort', async () => {

@@ -13,7 +13,7 @@ type Row = Record<string, unknown>
 /** What differs between the database's answer and the reference's; undefined where nothing does. */
 export async function checkQuery(subject: Subject, given: EventQuery, random: Random): Promise<string | undefined> {
   // Rows are told apart by their id.
-  const query = given.select && !given.select.includes('id') ? { ...given, select: [...given.select, 'id'] } : given
+  const query = withId(given)
   const { offset = 0, limit = Number.POSITIVE_INFINITY } = query
   const matching = evaluate(
     { ...query, offset: isPaged(query) ? 0 : undefined, limit: undefined },
@@ -30,6 +30,12 @@ export async function checkQuery(subject: Subject, given: EventQuery, random: Ra
   return nextCursor && 'a result that is not cut has a cursor'
 }
 
+function withId(query: EventQuery): EventQuery {
+  const { select, selectAs } = query
+  if ((!select && !selectAs) || select?.includes('id')) return query
+  return { ...query, select: [...(select ?? []), 'id'] }
+}
+
 async function streamed({ client }: Subject, query: EventQuery, random: Random): Promise<Row[]> {
   const rows: Row[] = []
   if (random.chance(0.5)) {
@@ -37,7 +43,8 @@ async function streamed({ client }: Subject, query: EventQuery, random: Random):
     return rows
   }
   const batchSize = 1 + random.int(300)
-  for await (const batch of built(client.query(), query).executeBatches({ batchSize })) rows.push(...(batch as Row[]))
+  for await (const batch of built(client.query(), query).executeBatches({ batchSize }))
+    rows.push(...(batch as unknown as Row[]))
   return rows
 }
 
@@ -47,7 +54,9 @@ function built(builder: ReturnType<Subject['client']['query']>, query: EventQuer
   for (const { field, ...key } of query.orderBy ?? []) next = next.orderBy(field as 'id', key)
   if (query.limit !== undefined) next = next.limit(query.limit)
   if (query.offset !== undefined) next = next.offset(query.offset)
-  return query.select ? next.select(query.select as ['id']) : next
+  if (query.select) next = next.select(query.select as ['id']) as unknown as typeof next
+  if (query.selectAs) next = next.select(query.selectAs as Record<string, 'id'>) as unknown as typeof next
+  return next
 }
 
 /** Follows the cursors to the end, by pages of other sizes. */
@@ -86,7 +95,7 @@ function difference(query: EventQuery, rows: readonly Row[], expected: readonly 
   for (const [i, row] of rows.entries()) {
     const event = isPaged(query) ? expected[i] : events.get(row.id as string)
     if (event === undefined) return `row ${i} is ${row.id}, which does not match`
-    const wanted = rowOf(event, query.select)
+    const wanted = rowOf(event, query)
     if (!isDeepStrictEqual(row, wanted)) return `row ${i} is ${shown(row)}, expected ${shown(wanted)}`
     if (before !== undefined && order(before, event) > 0)
       return `row ${i} (${row.id}) stands behind one that is greater`

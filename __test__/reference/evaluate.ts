@@ -1,5 +1,5 @@
 // A query over a list of events, as plainly as it can be said.
-import type { EventQuery } from '../../index.js'
+import type { EventQuery, QueryOrderBy } from '../../index.js'
 import type { Json, JsonObject } from './compare'
 import type { Locale } from './condition'
 import { fieldValue, isoText, type StoredEvent } from './field'
@@ -16,20 +16,18 @@ export function evaluate(query: EventQuery, events: readonly StoredEvent[], loca
 export const isPaged = (query: EventQuery) =>
   query.limit !== undefined || query.offset !== undefined || query.after !== undefined
 
-export const orderOf = (query: EventQuery) => (isPaged(query) ? totalOrder(query.orderBy) : byKeys(query.orderBy ?? []))
+export const orderOf = (query: EventQuery) => (isPaged(query) ? totalOrder : byKeys)(sortKeys(query))
+
+/** A name that a field was selected under wins over a column. */
+function sortKeys({ orderBy = [], selectAs = {} }: EventQuery): QueryOrderBy[] {
+  return orderBy.map(key => (Object.hasOwn(selectAs, key.field) ? { ...key, field: selectAs[key.field] } : key))
+}
 
 /** The row of an event: the whole of it, or the fields selected under the names they have. */
-export function rowOf(
-  event: StoredEvent,
-  select?: readonly (string | { as: string; field: string })[]
-): Record<string, unknown> {
-  const wanted = select ?? ['id', 'type', 'timestamp', 'tags', 'metadata', 'data']
-  return Object.fromEntries(
-    wanted.map(item => {
-      const { as, field } = typeof item === 'string' ? { as: item, field: item } : item
-      return [as, shown(event, field)]
-    })
-  )
+export function rowOf(event: StoredEvent, { select, selectAs }: EventQuery): Record<string, unknown> {
+  const paths = select ?? (selectAs ? [] : ['id', 'type', 'timestamp', 'tags', 'metadata', 'data'])
+  const fields = [...paths.map(path => [path, path]), ...Object.entries(selectAs ?? {})]
+  return Object.fromEntries(fields.map(([name, field]) => [name, shown(event, field)]))
 }
 
 function shown(event: StoredEvent, field: string): unknown {

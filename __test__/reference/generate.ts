@@ -45,6 +45,25 @@ const JSON_FIELDS = [
 /** jsonb compares the text in them by the database's collation: their order is not the API's to say. */
 const WHOLE_FIELDS = ['tags', 'metadata', 'data', 'data.deep', 'data.deep.a', 'metadata.actor']
 
+const ALL_FIELDS = [...TEXT_FIELDS, ...TIME_FIELDS, ...JSON_FIELDS, ...WHOLE_FIELDS]
+/** Names that selected fields are given: those of columns too, and what is special to JavaScript or SQL. */
+const NAMES = [
+  'x',
+  'type',
+  'timestamp',
+  'a.b',
+  'a "b" c',
+  "o'clock",
+  '__proto__',
+  'constructor',
+  'ключ 😀',
+  'x'.repeat(100)
+]
+
+/** The names of those fields that may be sorted by. */
+const orderable = (selectAs: EventQuery['selectAs'] = {}) =>
+  Object.keys(selectAs).filter(name => !WHOLE_FIELDS.includes(selectAs[name]))
+
 type Kind = 'id' | 'text' | 'time' | 'json' | 'whole'
 
 export class Generator {
@@ -56,9 +75,19 @@ export class Generator {
   query(): EventQuery {
     const { random } = this
     const query: EventQuery = { filter: this.filter() }
-    if (random.chance(0.3))
-      query.select = random.some([...TEXT_FIELDS, ...TIME_FIELDS, ...JSON_FIELDS, ...WHOLE_FIELDS], 1, 5)
-    if (random.chance(0.6)) query.orderBy = random.list(1, 3, () => this.orderBy())
+    if (random.chance(0.3)) query.select = random.some(ALL_FIELDS, 1, 5)
+    if (random.chance(0.15)) {
+      query.selectAs = Object.fromEntries(
+        random
+          .some(
+            NAMES.filter(name => !query.select?.includes(name)),
+            1,
+            3
+          )
+          .map(name => [name, random.pick(ALL_FIELDS)])
+      )
+    }
+    if (random.chance(0.6)) query.orderBy = random.list(1, 3, () => this.orderBy(orderable(query.selectAs)))
     if (random.chance(0.6)) query.limit = random.pick([0, 1, 2, 7, 40, 200, 5000])
     if (random.chance(0.2)) query.offset = random.pick([0, 1, 10, 300, 5000])
     return query
@@ -249,11 +278,12 @@ export class Generator {
     return random.pick([{ types }, { tags }, { types, tags }, {}])
   }
 
-  orderBy(): QueryOrderBy {
+  orderBy(names: readonly string[]): QueryOrderBy {
     const { random } = this
     const order: QueryOrderBy = {
       field: random.weighted([
         [1, () => 'id'],
+        [names.length > 0 ? 3 : 0, () => random.pick(names)],
         [3, () => random.pick(TIME_FIELDS)],
         [3, () => random.pick(TEXT_FIELDS)],
         [5, () => random.pick(JSON_FIELDS)]

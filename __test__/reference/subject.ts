@@ -23,26 +23,20 @@ export class Subject {
     private readonly name: string
   ) {}
 
-  /** A database of its own; `options` are those of CREATE DATABASE. */
-  static async create(
-    seed: number,
-    count: number,
-    options = '',
-    connectOptions: ConnectOptions = {}
-  ): Promise<Subject> {
-    const random = new Random(seed)
-    const events = randomEvents(random, count)
+  /** Random events in a database of their own; `options` are those of CREATE DATABASE. */
+  static random(seed: number, count: number, options = ''): Promise<Subject> {
+    return Subject.of(randomEvents(new Random(seed), count), options)
+  }
+
+  /** These events in a database of their own. */
+  static async of(events: readonly StoredEvent[], options = '', connectOptions: ConnectOptions = {}): Promise<Subject> {
     const name = `reference_${randomBytes(6).toString('hex')}`
     await onServer(serverUrl(), server => server.query(`CREATE DATABASE ${name} ${options}`))
     const url = new URL(serverUrl())
     url.pathname = `/${name}`
-    const client = await connect({ url: url.href, bigint: 'bigint', ...connectOptions })
+    const client = await connect({ url: url.href, bigint: 'bigint', migrate: true, ...connectOptions })
     const folds = await onServer(url.href, async server => {
-      await server.query(`CREATE TABLE events (event_id uuid PRIMARY KEY, event_type text COLLATE "C" NOT NULL, "timestamp" timestamptz NOT NULL,
-    tags jsonb NOT NULL DEFAULT '{}', metadata jsonb NOT NULL DEFAULT '{}', data jsonb NOT NULL DEFAULT '{}',
-    created_at timestamptz NOT NULL DEFAULT now(), position bigint GENERATED ALWAYS AS IDENTITY,
-    transaction_id xid8 NOT NULL DEFAULT pg_current_xact_id())`)
-      await insert(server, events, random)
+      await insert(server, events)
       const { rows } = await server.query<{ folds: boolean }>("SELECT 'É' ILIKE 'é' AS folds")
       return rows[0].folds
     })
@@ -72,7 +66,8 @@ async function onServer<T>(url: string, use: (server: pg.Client) => Promise<T>):
 }
 
 /** Not by the package: what it reads must not depend on how it writes. */
-async function insert(server: pg.Client, events: readonly StoredEvent[], random: Random) {
+async function insert(server: pg.Client, events: readonly StoredEvent[]) {
+  const random = new Random(1)
   const column = (value: (event: StoredEvent) => string) => events.map(value)
   await server.query(INSERT, [
     column(event => event.id),
