@@ -16,7 +16,7 @@ beforeAll(async () => {
 })
 afterAll(() => database?.drop())
 
-const upTo = (count: number) => client.query().orderBy('timestamp').limit(count)
+const upTo = (count: number) => client.query().where({ startTime: '2024-01-01' }).orderBy('timestamp').limit(count)
 
 const TEXTS = EVENTS.map(event => JSON.stringify(event))
 

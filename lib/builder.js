@@ -112,12 +112,12 @@ class QueryBuilder {
   }
 
   executeStream(options) {
-    return new RowStream(lazily(() => this.#compiled()), options)
+    return new RowStream(() => this.#compiled(), options)
   }
 
   executeBatches(options) {
     const size = options?.batchSize ?? this.#query.hints?.batchSize ?? DEFAULT_BATCH
-    return new RowStream(lazily(() => this.#compiled()), options, size)
+    return new RowStream(() => this.#compiled(), options, size)
   }
 
   async explain(options) {
@@ -142,24 +142,6 @@ function condition(field, op, value) {
   if (value.length > 1) throw new EventsError('INVALID_QUERY', 'where takes a field, an operator and one value', { path: 'where' })
   const given = value.length === 1 && !(op === 'exists' && value[0] === undefined)
   return given ? { field, op, value: copied(value[0]) } : { field, op }
-}
-
-/** What is wrong with a query shows at a stream's first `next()`, as a generator's errors do. */
-function lazily(make) {
-  let call
-  const made = () => (call ??= make())
-  return {
-    get native() {
-      return made().native
-    },
-    get text() {
-      return made().text
-    },
-    isSql: false,
-    get bigints() {
-      return made().bigints
-    }
-  }
 }
 
 /** What the contract names and this version does not build yet. */

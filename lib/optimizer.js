@@ -6,7 +6,7 @@ const { EventsError, unwrap } = require('./errors.js')
 const { explain } = require('./plan.js')
 const { Call, execute } = require('./run.js')
 const { RowStream } = require('./stream.js')
-const { encodeQuery } = require('./wire.js')
+const { copied, encodeQuery } = require('./wire.js')
 
 const LATER = ['optimizeQuery', 'estimateQueryCost', 'getQueryStats', 'getSlowQueries', 'analyzeIndexUsage']
 
@@ -30,7 +30,8 @@ class Optimizer {
   }
 
   executeQueryStream(query, options) {
-    return new RowStream(this.#call(query), options)
+    const kept = copied(query)
+    return new RowStream(() => this.#call(kept), options)
   }
 
   async cancelQuery(queryId) {

@@ -19,7 +19,7 @@ const immediate = () => new Promise(resolve => setImmediate(resolve))
  * not wait for rows that are under way: the statement is cancelled at once.
  */
 class RowStream {
-  #call
+  #makeCall
   #options
   #batchSize
   #native
@@ -34,12 +34,13 @@ class RowStream {
   #born = {}
 
   /**
-   * @param {import('./run.js').Call} call
+   * @param {() => import('./run.js').Call} makeCall asked at the first `next()`: what is wrong with
+   *   a query shows there, as a generator's errors do
    * @param {object} [options]
    * @param {number} [batchSize] rows of one value; 0 for single rows
    */
-  constructor(call, options, batchSize = 0) {
-    this.#call = call
+  constructor(makeCall, options, batchSize = 0) {
+    this.#makeCall = makeCall
     this.#options = options
     this.#batchSize = batchSize
     // Where the stream was asked for: errors surface later, from a stack that says nothing.
@@ -88,6 +89,17 @@ class RowStream {
     return this.#rows.slice(from, this.#at)
   }
 
+  #keep(rows) {
+    if (this.#at >= this.#rows.length) {
+      this.#rows = rows
+    } else {
+      if (this.#at > 0) this.#rows = this.#rows.slice(this.#at)
+      // Row by row: a value of a million rows is gathered from thousands of these.
+      for (const row of rows) this.#rows.push(row)
+    }
+    this.#at = 0
+  }
+
   #drop() {
     this.#rows = []
     this.#at = 0
@@ -123,9 +135,7 @@ class RowStream {
       const text = this.#native.next()
       const batch = parsed(typeof text === 'string' ? text : await text)
       if (this.#state === 'done') return
-      const rows = this.#reader.rows(batch)
-      this.#rows = this.#at < this.#rows.length ? this.#rows.slice(this.#at).concat(rows) : rows
-      this.#at = 0
+      this.#keep(this.#reader.rows(batch))
       if (batch.end !== undefined) this.#finish()
     } catch (error) {
       if (this.#state !== 'done') this.#fail(error)
@@ -136,8 +146,9 @@ class RowStream {
     const options = checkOptions(this.#options)
     const { signal } = options
     if (signal?.aborted) throw aborted(signal.reason)
-    this.#native = this.#call.native.stream(this.#call.text, this.#call.isSql, false, nativeOptions(options))
-    this.#reader = new RowReader(this.#call.bigints)
+    const call = this.#makeCall()
+    this.#native = call.native.stream(call.text, call.isSql, false, nativeOptions(options))
+    this.#reader = new RowReader(call.bigints)
     this.#state = 'running'
     if (signal) {
       // Weak: a signal can outlive a stream that was dropped half read, which only its collection ends.
