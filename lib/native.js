@@ -11,12 +11,15 @@ function reasons(error, seen = new Set()) {
   return [own, ...inner.flatMap(e => reasons(e, seen))]
 }
 
+/** Builds for WebAssembly are not made: that they are missing is not the reason. */
+const isNoise = line => /wasi|wasm/i.test(line)
+
 function load() {
   try {
     return require('../native/binding.js')
   } catch (cause) {
     const { platform, arch, version } = process
-    const why = [...new Set(reasons(cause))].map(line => `  - ${line}`).join('\n')
+    const why = [...new Set(reasons(cause))].filter(line => !isNoise(line)).map(line => `  - ${line}`).join('\n')
     throw new Error(`@tamma/events could not load its native addon for ${platform}-${arch} under Node ${version}:\n${why}`, { cause })
   }
 }

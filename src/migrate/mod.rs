@@ -99,8 +99,12 @@ async fn migrate_with(
     options: &MigrateOptions,
 ) -> Result<MigrateReport, MigrateError> {
     let names = &options.table;
-    let plan = Plan::read(conn, options).await?;
-    if plan.is_done() {
+    // An ordinary start has nothing to do, and needs no lock to see that. Beside a migration under
+    // way the statements of this look see different states: then only "nothing to do" counts, which
+    // no mixture of them can feign, and everything else is read again under the lock.
+    if let Ok(plan) = Plan::read(conn, options).await
+        && plan.is_done()
+    {
         return Ok(plan.report());
     }
     let key = lock_key(&[&names.schema, &names.name]);
