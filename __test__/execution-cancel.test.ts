@@ -173,6 +173,39 @@ describe('by signal', () => {
     return () => current.size
   }
 
+  test('one signal for a whole service draws no warning', async () => {
+    const warnings: string[] = []
+    const note = (warning: Error) => warnings.push(warning.name)
+    process.on('warning', note)
+    const controller = new AbortController()
+    const queries = Array.from({ length: 40 }, () => failure(sleeping().execute({ signal: controller.signal })))
+    const streams = Array.from({ length: 40 }, () => failure(drain(sleeping().executeStream({ signal: controller.signal }))))
+    await sleep(20)
+    controller.abort()
+    await Promise.all([...queries, ...streams])
+    await sleep(5)
+    process.off('warning', note)
+    expect(warnings).toEqual([])
+  })
+
+  test("another realm's signal, or a polyfill's", async () => {
+    class Signal extends EventTarget {
+      aborted = false
+      reason: unknown
+    }
+    const signal = new Signal()
+    const running = sleeping().execute({ signal: signal as unknown as AbortSignal })
+    const reading = drain(sleeping().executeStream({ signal: signal as unknown as AbortSignal }))
+    running.catch(() => {})
+    reading.catch(() => {})
+    await database.running('pg_sleep', 2)
+    signal.aborted = true
+    signal.reason = 'of another realm'
+    signal.dispatchEvent(new Event('abort'))
+    expect((await failure(running, 'QUERY_CANCELLED')).cause).toBe('of another realm')
+    expect((await failure(reading, 'QUERY_CANCELLED')).cause).toBe('of another realm')
+  })
+
   test.each([{ aborted: false }, 'signal', 1, null])('%s is no signal', async signal => {
     const options = { signal } as unknown as { signal: AbortSignal }
     expect((await failure(client.query().limit(1).execute(options), 'INVALID_QUERY')).path).toBe('signal')

@@ -103,7 +103,7 @@ class QueryBuilder {
   }
 
   async execute(options) {
-    return execute(this.#compiled(), options)
+    return await execute(this.#compiled(), options)
   }
 
   async executeFirst(options) {
@@ -121,7 +121,7 @@ class QueryBuilder {
   }
 
   async explain(options) {
-    return explain(this.#compiled(), options)
+    return await explain(this.#compiled(), options)
   }
 
   toQuery() {

@@ -42,6 +42,19 @@ function aborted(reason, queryId) {
   })
 }
 
+/** The stack here, for errors that are made later, where the stack says nothing about the caller. */
+function whereCalled(above) {
+  const here = {}
+  Error.captureStackTrace(here, above)
+  return here
+}
+
+/** Gives an error the stack of the call that it belongs to. */
+function calledFrom(here, error) {
+  if (error instanceof EventsError) error.stack = `${error.name}: ${error.message}\n${here.stack.slice(here.stack.indexOf('\n') + 1)}`
+  return error
+}
+
 /** Parses what a native call answered; a described error is thrown. */
 function unwrap(text) {
   const value = JSON.parse(text)
@@ -49,4 +62,4 @@ function unwrap(text) {
   return value
 }
 
-module.exports = { EventsError, fromNative, aborted, unwrap }
+module.exports = { EventsError, fromNative, aborted, whereCalled, calledFrom, unwrap }

@@ -22,11 +22,11 @@ class Optimizer {
   }
 
   async createExecutionPlan(query, options) {
-    return explain(this.#call(query), options)
+    return await explain(this.#call(query), options)
   }
 
   async executeQuery(query, options) {
-    return execute(this.#call(query), options)
+    return await execute(this.#call(query), options)
   }
 
   executeQueryStream(query, options) {

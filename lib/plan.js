@@ -9,11 +9,11 @@ const { randomUUID } = require('node:crypto')
 /** Explains a query. */
 async function explain(call, options) {
   const { signal, ...rest } = checkOptions(options, ['signal', 'timeout', 'queryId', 'analyze'])
-  if (signal?.aborted) throw aborted(signal.reason)
+  if (signal?.aborted) throw aborted(signal.reason, rest.queryId)
   if (!signal) return asPlan(unwrap(await call.native.explain(call.text, nativeOptions(rest))))
   const queryId = rest.queryId ?? randomUUID()
   // The id may have ended, or not have begun: then there is nothing to cancel.
-  const abort = onAbort(signal, () => void call.native.cancel(queryId))
+  const abort = onAbort(signal, () => void call.native.cancel(queryId), queryId)
   try {
     return asPlan(unwrap(await Promise.race([call.native.explain(call.text, nativeOptions({ ...rest, queryId })), abort.fired])))
   } finally {

@@ -2,7 +2,8 @@
 
 /** Runs: a call to the core, its options and its signal; buffered here, streamed in `stream.js`. */
 
-const { EventsError, fromNative, aborted } = require('./errors.js')
+const { defaultMaxListeners, getMaxListeners, setMaxListeners } = require('node:events')
+const { EventsError, fromNative, aborted, calledFrom, whereCalled } = require('./errors.js')
 const { RowReader } = require('./rows.js')
 
 /** What can be run: a query's JSON text, or SQL's. Made by the builder and by `client.sql`. */
@@ -51,18 +52,31 @@ function parsed(text) {
 }
 
 /**
+ * Listens to a signal. One that ends a whole service has a listener for every query that runs, of
+ * which Node warns from the eleventh on; the number is raised as Node's own `fetch` does.
+ * @param {AbortSignal} signal
+ * @param {() => void} listener
+ */
+function listen(signal, listener) {
+  if (signal instanceof AbortSignal && getMaxListeners(signal) === defaultMaxListeners) setMaxListeners(1500, signal)
+  signal.addEventListener('abort', listener, { once: true })
+}
+
+/**
  * A promise that rejects when the signal fires, and a way to stop listening.
  * @param {AbortSignal} signal
  * @param {() => void} stop
+ * @param {string} [queryId]
  */
-function onAbort(signal, stop) {
+function onAbort(signal, stop, queryId) {
+  const here = whereCalled(onAbort)
   let listener
   const fired = new Promise((_, reject) => {
     listener = () => {
       stop()
-      reject(aborted(signal.reason))
+      reject(calledFrom(here, aborted(signal.reason, queryId)))
     }
-    signal.addEventListener('abort', listener, { once: true })
+    listen(signal, listener)
   })
   fired.catch(() => {})
   return { fired, done: () => signal.removeEventListener('abort', listener) }
@@ -84,8 +98,8 @@ async function readAll(call, first, next) {
 
 /** Runs a call and gives its whole result. */
 async function execute(call, options) {
-  const { signal } = checkOptions(options)
-  if (signal?.aborted) throw aborted(signal.reason)
+  const { signal, queryId: asked } = checkOptions(options)
+  if (signal?.aborted) throw aborted(signal.reason, asked)
   const { rows, end } = signal ? await executeAbortable(call, options) : await executeDirectly(call, options ?? {})
   const { token, rowCount, executionTime, queryId, ...more } = end
   return { queryId, token, rows, rowCount, executionTime, cache: 'off', ...more }
@@ -93,7 +107,7 @@ async function execute(call, options) {
 
 async function executeDirectly(call, options) {
   const answer = await call.native.execute(call.text, call.isSql, nativeOptions(options))
-  if (typeof answer === 'string') return readAll(call, answer)
+  if (typeof answer === 'string') return await readAll(call, answer)
   const [first, stream] = answer
   try {
     return await readAll(call, first, () => stream.next())
@@ -104,7 +118,7 @@ async function executeDirectly(call, options) {
 
 async function executeAbortable(call, options) {
   const stream = call.native.stream(call.text, call.isSql, true, nativeOptions(options))
-  const abort = onAbort(options.signal, () => stream.close())
+  const abort = onAbort(options.signal, () => stream.close(), options.queryId)
   const next = () => Promise.race([stream.next(), abort.fired])
   try {
     return await readAll(call, await next(), next)
@@ -114,4 +128,4 @@ async function executeAbortable(call, options) {
   }
 }
 
-module.exports = { Call, checkOptions, nativeOptions, parsed, execute, onAbort }
+module.exports = { Call, checkOptions, nativeOptions, parsed, execute, listen, onAbort }

@@ -16,7 +16,7 @@ function sql(client, strings, values) {
   const call = () => new Call(client.native, text(), { isSql: true, bigints: client.bigints })
   return {
     async execute(options) {
-      return execute(call(), options)
+      return await execute(call(), options)
     },
     executeStream(options) {
       return new RowStream(call, options)

@@ -2,9 +2,9 @@
 
 /** Async iterators over a run: row by row, or batch by batch. */
 
-const { EventsError, aborted } = require('./errors.js')
+const { aborted, calledFrom, whereCalled } = require('./errors.js')
 const { RowReader } = require('./rows.js')
-const { checkOptions, nativeOptions, parsed } = require('./run.js')
+const { checkOptions, listen, nativeOptions, parsed } = require('./run.js')
 
 const AsyncIteratorPrototype = Object.getPrototypeOf(Object.getPrototypeOf(async function* () {}.prototype))
 
@@ -31,7 +31,7 @@ class RowStream {
   #waiting = []
   #turned = 0
   #onAbort
-  #born = {}
+  #here
 
   /**
    * @param {() => import('./run.js').Call} makeCall asked at the first `next()`: what is wrong with
@@ -43,8 +43,7 @@ class RowStream {
     this.#makeCall = makeCall
     this.#options = options
     this.#batchSize = batchSize
-    // Where the stream was asked for: errors surface later, from a stack that says nothing.
-    Error.captureStackTrace(this.#born, RowStream)
+    this.#here = whereCalled(RowStream)
   }
 
   next() {
@@ -145,7 +144,7 @@ class RowStream {
   #begin() {
     const options = checkOptions(this.#options)
     const { signal } = options
-    if (signal?.aborted) throw aborted(signal.reason)
+    if (signal?.aborted) throw aborted(signal.reason, options.queryId)
     const call = this.#makeCall()
     this.#native = call.native.stream(call.text, call.isSql, false, nativeOptions(options))
     this.#reader = new RowReader(call.bigints)
@@ -154,13 +153,13 @@ class RowStream {
       // Weak: a signal can outlive a stream that was dropped half read, which only its collection ends.
       const stream = new WeakRef(this)
       this.#onAbort = () => stream.deref()?.#abort(signal.reason)
-      signal.addEventListener('abort', this.#onAbort, { once: true })
+      listen(signal, this.#onAbort)
     }
   }
 
   /** The batch under way may never come: whoever waits is answered now. */
   #abort(reason) {
-    this.#fail(aborted(reason))
+    this.#fail(aborted(reason, this.#options.queryId))
     const failure = this.#failure
     const first = this.#waiting.shift()
     if (first === undefined) return
@@ -170,8 +169,7 @@ class RowStream {
   }
 
   #fail(error) {
-    if (error instanceof EventsError) error.stack = `${error.name}: ${error.message}\n${frames(this.#born.stack)}`
-    this.#failure = error
+    this.#failure = calledFrom(this.#here, error)
     this.#drop()
     this.#finish()
   }
@@ -182,10 +180,6 @@ class RowStream {
     this.#native?.close()
     if (this.#onAbort !== undefined) this.#options.signal.removeEventListener('abort', this.#onAbort)
   }
-}
-
-function frames(stack = '') {
-  return stack.slice(stack.indexOf('\n') + 1)
 }
 
 Object.setPrototypeOf(RowStream.prototype, AsyncIteratorPrototype)
