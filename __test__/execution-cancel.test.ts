@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { connect, type EventsClient, type ExecuteOptions } from '../index.js'
 import { TestDatabase } from './support/database'
 import { drain, failure } from './support/errors'
-import { inParallel, random, timed } from './support/wait'
+import { inParallel, random, timed, until } from './support/wait'
 
 /** 100 ms are promised; a machine that does other things too gets more. */
 const SOON = 250
@@ -27,9 +27,17 @@ afterAll(() => database?.drop())
 
 let pids: number[]
 const backends = async () => (await database.backends()).map(({ pid }) => pid)
+
+/** Only the connections of the first client are left. A backend that was told to end takes a moment. */
+async function expectGone() {
+  const others = async () => (await backends()).filter(pid => !pids.includes(pid))
+  await until('no other connections', async () => ((await others()).length === 0 ? true : undefined), 1000)
+  expect(await backends()).toEqual(pids)
+}
+
 afterEach(async () => {
   await database.quiet()
-  expect(await backends()).toEqual(pids)
+  await expectGone()
   expect((await Promise.all([1, 2, 3, 4].map(marker))).every(Boolean)).toBe(true)
 })
 
@@ -362,8 +370,8 @@ test('three thousand cancels among running queries: each hits its own query or n
     )
     const wait = next() * 8
     if (next() < 0.7) {
-      const until = performance.now() + wait
-      while (performance.now() < until) await sleep(1)
+      const end = performance.now() + wait
+      while (performance.now() < end) await sleep(1)
       if (byId) await client.optimizer.cancelQuery(queryId)
       else controller.abort()
     }
@@ -406,12 +414,6 @@ describe('close()', () => {
     await closed
     await expectGone()
   })
-
-  /** Only the connections of the other client are left. */
-  async function expectGone() {
-    await sleep(50)
-    expect(await backends()).toEqual(pids)
-  }
 
   test('twice and at once; everything afterwards is CLOSED', async () => {
     const closing = await connect({ url: database.url })
