@@ -39,11 +39,13 @@ class QueryBuilder {
   }
 
   select(fields) {
-    if (Array.isArray(fields)) return fields.length === 0 ? this.#with({ select: [] }) : this.#add('select', copied(fields))
+    if (Array.isArray(fields))
+      return fields.length === 0 ? this.#with({ select: [] }) : this.#add('select', copied(fields))
     if (fields === null || typeof fields !== 'object') return this.#with({ select: fields })
     const named = this.#query.selectAs ?? {}
     for (const [name, field] of Object.entries(fields)) {
-      if (Object.hasOwn(named, name) && named[name] !== field) return this.#refused(`selectAs.${name}`, 'is taken by another field')
+      if (Object.hasOwn(named, name) && named[name] !== field)
+        return this.#refused(`selectAs.${name}`, 'is taken by another field')
     }
     return this.#with({ selectAs: { ...named, ...fields } })
   }
@@ -81,7 +83,9 @@ class QueryBuilder {
   }
 
   hint(hint) {
-    return this.#with({ hints: hint !== null && typeof hint === 'object' ? { ...this.#query.hints, ...copied(hint) } : hint })
+    return this.#with({
+      hints: hint !== null && typeof hint === 'object' ? { ...this.#query.hints, ...copied(hint) } : hint
+    })
   }
 
   cache(hint = true) {
@@ -139,13 +143,31 @@ class QueryBuilder {
 
 /** A condition of the three-argument form. `exists` may go without a value. */
 function condition(field, op, value) {
-  if (value.length > 1) throw new EventsError('INVALID_QUERY', 'where takes a field, an operator and one value', { path: 'where' })
+  if (value.length > 1)
+    throw new EventsError('INVALID_QUERY', 'where takes a field, an operator and one value', { path: 'where' })
   const given = value.length === 1 && !(op === 'exists' && value[0] === undefined)
   return given ? { field, op, value: copied(value[0]) } : { field, op }
 }
 
 /** What the contract names and this version does not build yet. */
-for (const method of ['from', 'join', 'groupBy', 'having', 'count', 'sum', 'avg', 'min', 'max', 'aggregate', 'timeWindow', 'timeBucket', 'pattern', 'sequence', 'since', 'export']) {
+for (const method of [
+  'from',
+  'join',
+  'groupBy',
+  'having',
+  'count',
+  'sum',
+  'avg',
+  'min',
+  'max',
+  'aggregate',
+  'timeWindow',
+  'timeBucket',
+  'pattern',
+  'sequence',
+  'since',
+  'export'
+]) {
   Object.defineProperty(QueryBuilder.prototype, method, {
     value: function unsupported() {
       throw new EventsError('UNSUPPORTED', `${method}() is not part of this version`, { path: method })

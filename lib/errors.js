@@ -51,7 +51,8 @@ function whereCalled(above) {
 
 /** Gives an error the stack of the call that it belongs to. */
 function calledFrom(here, error) {
-  if (error instanceof EventsError) error.stack = `${error.name}: ${error.message}\n${here.stack.slice(here.stack.indexOf('\n') + 1)}`
+  if (error instanceof EventsError)
+    error.stack = `${error.name}: ${error.message}\n${here.stack.slice(here.stack.indexOf('\n') + 1)}`
   return error
 }
 

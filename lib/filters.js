@@ -31,7 +31,8 @@ const MEMBERS = new Map([
   [TIME, { conditions: inTime, sound: ({ startTime, endTime }) => !(new Date(startTime) > new Date(endTime)) }],
   ['anyOf', { conditions: items => [{ or: items.map(ofItem) }], sound: items => isList(items, isItem) }]
 ])
-for (const [member, tag] of Object.entries(TAGS)) MEMBERS.set(member, { conditions: values => [among(`tags.${tag}`, values)] })
+for (const [member, tag] of Object.entries(TAGS))
+  MEMBERS.set(member, { conditions: values => [among(`tags.${tag}`, values)] })
 
 function isTypeOrPrefix(type) {
   return isString(type) && /^[^*]+(\.\*)?$/u.test(type)
@@ -52,7 +53,11 @@ function ofTag([key, value]) {
 }
 
 function inTime(time) {
-  return Object.entries(time).map(([key, value]) => ({ field: 'timestamp', op: key === 'startTime' ? 'gte' : 'lt', value }))
+  return Object.entries(time).map(([key, value]) => ({
+    field: 'timestamp',
+    op: key === 'startTime' ? 'gte' : 'lt',
+    value
+  }))
 }
 
 function isItem(item) {

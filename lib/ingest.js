@@ -20,7 +20,8 @@ async function append(core, events, condition) {
   if (condition !== undefined) {
     throw new EventsError('UNSUPPORTED', 'append() with a condition is not part of this version', { path: 'condition' })
   }
-  if (!Array.isArray(events)) throw new EventsError('INVALID_EVENT', 'events: must be a list of events', { path: 'events' })
+  if (!Array.isArray(events))
+    throw new EventsError('INVALID_EVENT', 'events: must be a list of events', { path: 'events' })
   return unwrap(await core.native.append(encodeEvents(events)))
 }
 

@@ -19,8 +19,14 @@ function load() {
     return require('../native/binding.js')
   } catch (cause) {
     const { platform, arch, version } = process
-    const why = [...new Set(reasons(cause))].filter(line => !isNoise(line)).map(line => `  - ${line}`).join('\n')
-    throw new Error(`@tamma/events could not load its native addon for ${platform}-${arch} under Node ${version}:\n${why}`, { cause })
+    const why = [...new Set(reasons(cause))]
+      .filter(line => !isNoise(line))
+      .map(line => `  - ${line}`)
+      .join('\n')
+    throw new Error(
+      `@tamma/events could not load its native addon for ${platform}-${arch} under Node ${version}:\n${why}`,
+      { cause }
+    )
   }
 }
 

@@ -35,7 +35,8 @@ class Optimizer {
   }
 
   async cancelQuery(queryId) {
-    if (typeof queryId !== 'string') throw new EventsError('INVALID_QUERY', 'queryId: must be a string', { path: 'queryId' })
+    if (typeof queryId !== 'string')
+      throw new EventsError('INVALID_QUERY', 'queryId: must be a string', { path: 'queryId' })
     unwrap(await this.#core.native.cancel(queryId))
   }
 }

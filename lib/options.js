@@ -43,7 +43,12 @@ function connectOptions(given = {}) {
   if (options.onLog !== undefined && typeof options.onLog !== 'function') throw invalid('onLog', 'must be a function')
   for (const key of LATER) {
     if (options[key] === undefined) continue
-    options.onLog?.({ level: 'warn', target: 'tamma_events::connect', message: `the option ${key} has no effect in this version`, fields: { option: key } })
+    options.onLog?.({
+      level: 'warn',
+      target: 'tamma_events::connect',
+      message: `the option ${key} has no effect in this version`,
+      fields: { option: key }
+    })
   }
   boolean(options, 'immutable')
   const core = Object.fromEntries(CORE.filter(key => options[key] !== undefined).map(key => [key, options[key]]))
@@ -56,13 +61,16 @@ function connectOptions(given = {}) {
 function embeddedOptions({ url, embedded }) {
   if (url !== undefined && embedded) throw invalid('embedded', 'does not go with url: choose one')
   if (embedded === false) return undefined
-  if (embedded === undefined) return url ?? process.env.DATABASE_URL ? undefined : {}
+  if (embedded === undefined) return (url ?? process.env.DATABASE_URL) ? undefined : {}
   if (embedded === true) return {}
   if (embedded === null || typeof embedded !== 'object') throw invalid('embedded', 'must be true, false or an object')
   const { directory, port, persistent, ...unknown } = embedded
-  for (const key of Object.keys(unknown)) throw invalid(`embedded.${key}`, 'is not an option; known are directory, port, persistent')
-  if (directory !== undefined && (typeof directory !== 'string' || directory === '')) throw invalid('embedded.directory', 'must be a path')
-  if (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65536)) throw invalid('embedded.port', 'must be a port number')
+  for (const key of Object.keys(unknown))
+    throw invalid(`embedded.${key}`, 'is not an option; known are directory, port, persistent')
+  if (directory !== undefined && (typeof directory !== 'string' || directory === ''))
+    throw invalid('embedded.directory', 'must be a path')
+  if (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65536))
+    throw invalid('embedded.port', 'must be a port number')
   boolean({ 'embedded.persistent': persistent }, 'embedded.persistent')
   return embedded
 }

@@ -15,7 +15,9 @@ async function explain(call, options) {
   // The id may have ended, or not have begun: then there is nothing to cancel.
   const abort = onAbort(signal, () => void call.native.cancel(queryId), queryId)
   try {
-    return asPlan(unwrap(await Promise.race([call.native.explain(call.text, nativeOptions({ ...rest, queryId })), abort.fired])))
+    return asPlan(
+      unwrap(await Promise.race([call.native.explain(call.text, nativeOptions({ ...rest, queryId })), abort.fired]))
+    )
   } finally {
     abort.done()
   }

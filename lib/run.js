@@ -22,15 +22,19 @@ const KNOWN = ['signal', 'timeout', 'queryId', 'batchSize', 'analyze']
 function checkOptions(options = {}, known = KNOWN) {
   if (options === null || typeof options !== 'object') throw invalid('options', 'must be an object')
   for (const key of Object.keys(options)) {
-    if (options[key] !== undefined && !known.includes(key)) throw invalid(key, `is not an option; known are ${known.join(', ')}`)
+    if (options[key] !== undefined && !known.includes(key))
+      throw invalid(key, `is not an option; known are ${known.join(', ')}`)
   }
   const { signal, timeout, queryId, batchSize } = options
-  if (signal !== undefined && (signal === null || typeof signal.addEventListener !== 'function')) throw invalid('signal', 'must be an AbortSignal')
+  if (signal !== undefined && (signal === null || typeof signal.addEventListener !== 'function'))
+    throw invalid('signal', 'must be an AbortSignal')
   if (timeout !== undefined && !(Number.isInteger(timeout) && timeout >= 0 && timeout <= 2 ** 53)) {
     throw invalid('timeout', 'must be a whole number of milliseconds; 0 asks for the cap')
   }
-  if (queryId !== undefined && (typeof queryId !== 'string' || queryId === '')) throw invalid('queryId', 'must be a string that is not empty')
-  if (batchSize !== undefined && !(Number.isInteger(batchSize) && batchSize > 0)) throw invalid('batchSize', 'must be a whole number of rows from 1')
+  if (queryId !== undefined && (typeof queryId !== 'string' || queryId === ''))
+    throw invalid('queryId', 'must be a string that is not empty')
+  if (batchSize !== undefined && !(Number.isInteger(batchSize) && batchSize > 0))
+    throw invalid('batchSize', 'must be a whole number of rows from 1')
   return options
 }
 

@@ -76,7 +76,13 @@ class Encoder {
 
   plain(value) {
     if (Array.isArray(value)) return this.list(value)
-    if (types.isMap(value) || types.isSet(value) || types.isBoxedPrimitive(value) || ArrayBuffer.isView(value) || types.isPromise(value)) {
+    if (
+      types.isMap(value) ||
+      types.isSet(value) ||
+      types.isBoxedPrimitive(value) ||
+      ArrayBuffer.isView(value) ||
+      types.isPromise(value)
+    ) {
       this.fail('must be a plain value')
     }
     return this.members(value)
