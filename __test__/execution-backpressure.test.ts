@@ -40,7 +40,9 @@ describe('a million rows', () => {
   test('memory stays flat while they pass', async () => {
     const { code, stdout, stderr } = await program(
       database.url,
-      reading(`for await (const row of rows(1000000)) { if (row.i !== ++n) throw new Error('out of order'); if (n % 5000 === 0) look() }`),
+      reading(
+        `for await (const row of rows(1000000)) { if (row.i !== ++n) throw new Error('out of order'); if (n % 5000 === 0) look() }`
+      ),
       { flags: ['--expose-gc'] }
     )
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
@@ -56,7 +58,9 @@ describe('a million rows', () => {
       { flags: ['--expose-gc'] }
     )
     await until('a server that waits for its client', async () => {
-      const waiting = (await database.backends()).filter(b => b.wait_event === 'ClientWrite' && b.query.includes('generate_series'))
+      const waiting = (await database.backends()).filter(
+        b => b.wait_event === 'ClientWrite' && b.query.includes('generate_series')
+      )
       return waiting.length === 1 ? waiting : undefined
     })
     const { code, stdout } = await running
@@ -88,7 +92,8 @@ describe('the event loop', () => {
 
   test('turns while batches arrive', async () => {
     const gap = await usual(async () => {
-      for await (const rows of client.query().executeBatches({ batchSize: 500 })) if (rows.length === 0) throw new Error('never')
+      for await (const rows of client.query().executeBatches({ batchSize: 500 }))
+        if (rows.length === 0) throw new Error('never')
     })
     expect(gap).toBeLessThan(50)
   })
@@ -121,9 +126,13 @@ describe('streams that are left after a few rows', () => {
     await database.quiet()
     const pids = (await database.backends()).map(b => b.pid)
     expect(pids.length).toBeLessThanOrEqual(5)
-    await leave(9000, 8, i => (i % 2 ? client.query().executeStream() : client.query().executeBatches({ batchSize: 3 })))
+    await leave(9000, 8, i =>
+      i % 2 ? client.query().executeStream() : client.query().executeBatches({ batchSize: 3 })
+    )
     await settled(pids)
-    await leave(1000, 8, () => client.sql`SELECT generate_series(1, 1000000) AS i, repeat('x', 200) AS x`.executeStream())
+    await leave(1000, 8, () =>
+      client.sql`SELECT generate_series(1, 1000000) AS i, repeat('x', 200) AS x`.executeStream()
+    )
     await settled(pids)
   }, 240_000)
 
@@ -149,7 +158,8 @@ describe('streams that are left after a few rows', () => {
       const controller = new AbortController()
       let seen = 0
       const reading = (async () => {
-        for await (const _ of client.query().executeStream({ signal: controller.signal })) if (++seen > i % 4) controller.abort()
+        for await (const _ of client.query().executeStream({ signal: controller.signal }))
+          if (++seen > i % 4) controller.abort()
       })()
       expect((await failure(reading, 'QUERY_CANCELLED')).name).toBe('AbortError')
     })

@@ -116,7 +116,9 @@ describe('by signal', () => {
   })
 
   async function starts() {
-    const { rows } = await database.admin.query('SELECT pid, query_start FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY pid')
+    const { rows } = await database.admin.query(
+      'SELECT pid, query_start FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY pid'
+    )
     return rows
   }
 
@@ -151,11 +153,13 @@ describe('by signal', () => {
     await failure(client.sql`SELECT 1 / 0 AS q`.execute({ signal }))
     await failure(drain(client.sql`SELECT 1 / 0 AS q`.executeStream({ signal })))
     expect(listeners()).toBe(0)
-    const errors = await Promise.all([
-      ...Array.from({ length: 30 }, () => failure(sleeping().execute({ signal }))),
-      ...Array.from({ length: 30 }, () => failure(drain(sleeping().executeStream({ signal })))),
-      sleep(50).then(() => controller.abort())
-    ].slice(0, 61))
+    const errors = await Promise.all(
+      [
+        ...Array.from({ length: 30 }, () => failure(sleeping().execute({ signal }))),
+        ...Array.from({ length: 30 }, () => failure(drain(sleeping().executeStream({ signal })))),
+        sleep(50).then(() => controller.abort())
+      ].slice(0, 61)
+    )
     expect(new Set(errors.slice(0, 60).map(error => (error as Error).name))).toEqual(new Set(['AbortError']))
     expect(listeners()).toBe(0)
   })
@@ -187,7 +191,9 @@ describe('by signal', () => {
     process.on('warning', note)
     const controller = new AbortController()
     const queries = Array.from({ length: 40 }, () => failure(sleeping().execute({ signal: controller.signal })))
-    const streams = Array.from({ length: 40 }, () => failure(drain(sleeping().executeStream({ signal: controller.signal }))))
+    const streams = Array.from({ length: 40 }, () =>
+      failure(drain(sleeping().executeStream({ signal: controller.signal })))
+    )
     await sleep(20)
     controller.abort()
     await Promise.all([...queries, ...streams])
@@ -249,7 +255,9 @@ describe('by time', () => {
   })
 
   test('a reader who takes longer than a stream may', async () => {
-    const stream = client.sql`SELECT generate_series(1, 100000000) AS i, repeat('x', 500) AS x`.executeStream({ timeout: 100 })
+    const stream = client.sql`SELECT generate_series(1, 100000000) AS i, repeat('x', 500) AS x`.executeStream({
+      timeout: 100
+    })
     await stream.next()
     await sleep(150)
     await database.quiet(SOON)
@@ -268,7 +276,14 @@ describe('by time', () => {
   })
 
   test.each([-1, 1.5, '10'])('%s is no timeout as a hint', async timeout => {
-    const error = await failure(client.query().hint({ timeout: timeout as number }).limit(1).execute(), 'INVALID_QUERY')
+    const error = await failure(
+      client
+        .query()
+        .hint({ timeout: timeout as number })
+        .limit(1)
+        .execute(),
+      'INVALID_QUERY'
+    )
     expect(error.path).toBe('hints.timeout')
   })
 })
@@ -295,7 +310,9 @@ describe('by id', () => {
   })
 
   test('a stream that nobody is reading', async () => {
-    const stream = client.sql<{ i: number }>`SELECT generate_series(1, 100000000) AS i, repeat('x', 500) AS x`.executeStream({ queryId: 'unread' })
+    const stream = client.sql<{
+      i: number
+    }>`SELECT generate_series(1, 100000000) AS i, repeat('x', 500) AS x`.executeStream({ queryId: 'unread' })
     await stream.next()
     await client.optimizer.cancelQuery('unread')
     expect(await database.busy()).toEqual([])
@@ -309,7 +326,9 @@ describe('by id', () => {
     await client.optimizer.cancelQuery('waiting')
     expect((await waiting).error).toMatchObject({ code: 'QUERY_CANCELLED', queryId: 'waiting' })
     await Promise.all(held.map((_, i) => client.optimizer.cancelQuery(`held ${i}`)))
-    expect((await Promise.all(held)).map(({ error }) => (error as { code: string }).code)).toEqual(Array(3).fill('QUERY_CANCELLED'))
+    expect((await Promise.all(held)).map(({ error }) => (error as { code: string }).code)).toEqual(
+      Array(3).fill('QUERY_CANCELLED')
+    )
   })
 
   test('finished, unknown, twice, at once', async () => {
@@ -318,7 +337,9 @@ describe('by id', () => {
     await client.optimizer.cancelQuery('finished')
     expect((await failure(client.optimizer.cancelQuery('never seen'), 'UNKNOWN_QUERY')).message).toContain('never seen')
     await failure(client.optimizer.cancelQuery(''), 'UNKNOWN_QUERY')
-    expect((await failure(client.optimizer.cancelQuery(undefined as unknown as string), 'INVALID_QUERY')).path).toBe('queryId')
+    expect((await failure(client.optimizer.cancelQuery(undefined as unknown as string), 'INVALID_QUERY')).path).toBe(
+      'queryId'
+    )
     const running = timed(sleeping().execute({ queryId: 'twice' }))
     await database.running('pg_sleep')
     await Promise.all([1, 2, 3].map(() => client.optimizer.cancelQuery('twice')))
@@ -389,7 +410,8 @@ describe('close()', () => {
     const asleep = () => closing.sql`SELECT pg_sleep(300)::text AS slept`
     const open = closing.sql`SELECT generate_series(1, 100000000) AS i, repeat('x', 500) AS x`.executeStream()
     await open.next()
-    const running = [asleep().execute(), drain(asleep().executeStream())].map(timed)
+    const asleepTwice: Promise<unknown>[] = [asleep().execute(), drain(asleep().executeStream())]
+    const running = asleepTwice.map(promise => timed(promise))
     await database.running('pg_sleep', 2)
     const waiting = timed(closing.query().limit(1).execute())
     await sleep(20)

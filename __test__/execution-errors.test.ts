@@ -2,7 +2,7 @@
 import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type ConnectOptions, connect, EventsError, type EventsClient } from '../index.js'
+import { type ConnectOptions, connect, type EventsClient, EventsError } from '../index.js'
 import { TestDatabase } from './support/database'
 import { drain, failure } from './support/errors'
 
@@ -17,7 +17,13 @@ beforeAll(async () => {
 })
 afterAll(() => database?.drop())
 
-const wrong = () => client.query().where({ and: [{ field: 'type', op: 'eq', value: 'A.B' }, { field: 'nothing', op: 'eq', value: 1 }] })
+const wrong = () =>
+  client.query().where({
+    and: [
+      { field: 'type', op: 'eq', value: 'A.B' },
+      { field: 'nothing', op: 'eq', value: 1 }
+    ]
+  })
 const divided = () => client.sql`SELECT 1 / (i - 3) AS q FROM generate_series(1, 5) AS i`
 
 describe('what they are', () => {
@@ -39,11 +45,16 @@ describe('what they are', () => {
       expect(String(error)).toMatch(/^EventsError: /)
       expect(error.sqlState).toBeUndefined()
     }
-    expect(() => wrong().toSQL()).toThrow(expect.objectContaining({ code: 'UNKNOWN_FIELD', path: 'filter.where.and[1].field' }))
+    expect(() => wrong().toSQL()).toThrow(
+      expect.objectContaining({ code: 'UNKNOWN_FIELD', path: 'filter.where.and[1].field' })
+    )
   })
 
   test('of the server', async () => {
-    for (const run of [() => divided().execute({ queryId: 'mine' }), () => drain(divided().executeStream({ queryId: 'mine' }))]) {
+    for (const run of [
+      () => divided().execute({ queryId: 'mine' }),
+      () => drain(divided().executeStream({ queryId: 'mine' }))
+    ]) {
       const error = await failure(run(), 'DATABASE_ERROR')
       expect(error).toMatchObject({ sqlState: '22012', queryId: 'mine', retryable: false, message: 'division by zero' })
       expect(error.path).toBeUndefined()
@@ -55,27 +66,44 @@ describe('what they are', () => {
     const error = await failure(wrong().execute())
     expect(Object.keys(error).sort()).toEqual(expect.arrayContaining(['code', 'path', 'retryable']))
     expect('sqlState' in error || 'position' in error || 'cause' in error).toBe(false)
-    expect(JSON.parse(JSON.stringify(error))).toMatchObject({ code: 'UNKNOWN_FIELD', path: 'filter.where.and[1].field', retryable: false })
+    expect(JSON.parse(JSON.stringify(error))).toMatchObject({
+      code: 'UNKNOWN_FIELD',
+      path: 'filter.where.and[1].field',
+      retryable: false
+    })
   })
 
-  test('the server\'s values are cut out of its messages', async () => {
+  test("the server's values are cut out of its messages", async () => {
     const error = await failure(client.sql`SELECT (${'s3cret'}::text)::int AS n`.execute(), 'DATABASE_ERROR')
     expect(error.sqlState).toBe('22P02')
     expect(`${error.message} ${error.stack} ${JSON.stringify(error)}`).not.toContain('s3cret')
   })
 
   test('a query id names the query in the error', async () => {
-    expect((await failure(client.sql`SELECT pg_sleep(9)::text AS s`.execute({ queryId: 'late', timeout: 20 }), 'QUERY_TIMEOUT')).queryId).toBe('late')
+    expect(
+      (
+        await failure(
+          client.sql`SELECT pg_sleep(9)::text AS s`.execute({ queryId: 'late', timeout: 20 }),
+          'QUERY_TIMEOUT'
+        )
+      ).queryId
+    ).toBe('late')
     const controller = new AbortController()
     const aborted = client.sql`SELECT pg_sleep(9)::text AS s`.execute({ queryId: 'stopped', signal: controller.signal })
     controller.abort()
     expect((await failure(aborted, 'QUERY_CANCELLED')).queryId).toBe('stopped')
-    const stream = client.sql`SELECT pg_sleep(9)::text AS s`.executeStream({ queryId: 'stopped too', signal: AbortSignal.timeout(20) })
+    const stream = client.sql`SELECT pg_sleep(9)::text AS s`.executeStream({
+      queryId: 'stopped too',
+      signal: AbortSignal.timeout(20)
+    })
     expect((await failure(drain(stream), 'QUERY_CANCELLED')).queryId).toBe('stopped too')
   })
 
-  test('a regular expression that the server cannot read is the caller\'s mistake', async () => {
-    for (const run of [() => client.query().where('type', 'regex', '(').execute(), () => drain(client.query().where('type', 'regex', '(').executeStream())]) {
+  test("a regular expression that the server cannot read is the caller's mistake", async () => {
+    for (const run of [
+      () => client.query().where('type', 'regex', '(').execute(),
+      () => drain(client.query().where('type', 'regex', '(').executeStream())
+    ]) {
       expect((await failure(run(), 'INVALID_QUERY')).path).toBe('filter.where.value')
     }
   })
@@ -106,7 +134,10 @@ describe('where they come from', () => {
     ['aborted before', async () => await long().execute({ signal: AbortSignal.abort() })],
     ['append', async () => await client.append([{ type: 'not a type' }])],
     ['cancelQuery', async () => await client.optimizer.cancelQuery('never seen')],
-    ['connect', async () => await connect({ url: 'postgres://nobody:wrong@127.0.0.1:1/none', pool: { acquireTimeout: 500 } })],
+    [
+      'connect',
+      async () => await connect({ url: 'postgres://nobody:wrong@127.0.0.1:1/none', pool: { acquireTimeout: 500 } })
+    ],
     ['options', async () => await connect({ pool: { max: 0 }, url: database.url })]
   ]
   test.each(runs)('%s: the stack shows the caller', async (_, run) => {
@@ -135,28 +166,48 @@ describe('servers that cannot be reached', () => {
   }
 
   test('the wrong password', async () => {
-    const error = await refused({ url: elsewhere(url => { url.password = password }) })
+    const error = await refused({
+      url: elsewhere(url => {
+        url.password = password
+      })
+    })
     expect(error.sqlState).toMatch(/^28/)
   })
 
   test('an unknown user', async () => {
-    const error = await refused({ url: elsewhere(url => { [url.username, url.password] = ['no_such_user', password] }) })
+    const error = await refused({
+      url: elsewhere(url => {
+        ;[url.username, url.password] = ['no_such_user', password]
+      })
+    })
     expect(error.sqlState).toMatch(/^28/)
   })
 
   test('an unknown database', async () => {
-    const error = await refused({ url: elsewhere(url => { url.pathname = '/no_such_database' }) })
+    const error = await refused({
+      url: elsewhere(url => {
+        url.pathname = '/no_such_database'
+      })
+    })
     expect(error.sqlState).toBe('3D000')
     expect(error.message).toContain('no_such_database')
   })
 
   test('a port that nobody listens on', async () => {
-    const error = await refused({ url: elsewhere(url => { [url.port, url.password] = ['1', password] }) })
+    const error = await refused({
+      url: elsewhere(url => {
+        ;[url.port, url.password] = ['1', password]
+      })
+    })
     expect(error.message).toMatch(/refused/)
   })
 
   test('a name that is none', async () => {
-    await refused({ url: elsewhere(url => { [url.hostname, url.password] = ['no-such-host.invalid', password] }) })
+    await refused({
+      url: elsewhere(url => {
+        ;[url.hostname, url.password] = ['no-such-host.invalid', password]
+      })
+    })
   })
 
   test('a peer that is no PostgreSQL, and one that never answers', async () => {

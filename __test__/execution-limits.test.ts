@@ -36,7 +36,7 @@ describe('queries at once', () => {
         () => client.query().limit(1).execute(),
         () => client.sql`SELECT 1 AS one`.execute(),
         () => drain(client.query().limit(1).executeStream())
-      ]) {
+      ] as (() => Promise<unknown>)[]) {
         const { ms, error } = await timed(refused())
         expect(error).toMatchObject({ code: 'TOO_MANY_QUERIES', retryable: true, queryId: expect.any(String) })
         expect((error as Error).message).toMatch(/2 queries are running and 3 are waiting/)
@@ -73,7 +73,10 @@ describe('queries at once', () => {
       const stop = new AbortController()
       const running = timed(sleeping(client).execute({ signal: stop.signal }))
       await database.running('pg_sleep')
-      for (const wait of [() => client.query().limit(1).execute(), () => drain(client.query().limit(1).executeStream())]) {
+      for (const wait of [
+        () => client.query().limit(1).execute(),
+        () => drain(client.query().limit(1).executeStream())
+      ] as (() => Promise<unknown>)[]) {
         const { ms, error } = await timed(wait())
         expect(error).toMatchObject({ code: 'POOL_TIMEOUT', retryable: true })
         expect((error as Error).message).toContain('150 ms')
@@ -103,7 +106,9 @@ describe('queries at once', () => {
       await database.running('pg_sleep')
       for (let i = 0; i < 20; i++) {
         const own = new AbortController()
-        const waiting = [1, 2, 3, 4, 5].map(() => failure(client.query().limit(1).execute({ signal: own.signal }), 'QUERY_CANCELLED'))
+        const waiting = [1, 2, 3, 4, 5].map(() =>
+          failure(client.query().limit(1).execute({ signal: own.signal }), 'QUERY_CANCELLED')
+        )
         own.abort()
         await Promise.all(waiting)
         // The core hears of it a little later than the caller.
@@ -117,7 +122,11 @@ describe('queries at once', () => {
 
   test('the server never sees more than maxConcurrentQueries', () =>
     using({ pool: { max: 6 }, limits: { maxConcurrentQueries: 2 } }, async client => {
-      const all = Promise.all(Array.from({ length: 24 }, (_, i) => (i % 2 ? sleeping(client, 0.02).execute() : drain(sleeping(client, 0.02).executeStream()))))
+      const all = Promise.all(
+        Array.from({ length: 24 }, (_, i) =>
+          i % 2 ? sleeping(client, 0.02).execute() : drain(sleeping(client, 0.02).executeStream())
+        )
+      )
       let [most, ended] = [0, false]
       all.finally(() => {
         ended = true
@@ -129,7 +138,11 @@ describe('queries at once', () => {
 
   test('nor while some of them are being cancelled', () =>
     using({ pool: { max: 6 }, limits: { maxConcurrentQueries: 2 } }, async client => {
-      const all = Promise.all(Array.from({ length: 60 }, (_, i) => (i % 2 ? sleeping(client, 0.004).execute() : failure(sleeping(client).execute({ timeout: 100 + 3 * i })))))
+      const all = Promise.all(
+        Array.from({ length: 60 }, (_, i) =>
+          i % 2 ? sleeping(client, 0.004).execute() : failure(sleeping(client).execute({ timeout: 100 + 3 * i }))
+        )
+      )
       let [most, ended] = [0, false]
       all.finally(() => {
         ended = true
@@ -141,7 +154,11 @@ describe('queries at once', () => {
 
   test('the server never sees more connections than pool.max, and one to cancel', () =>
     using({ pool: { max: 3 } }, async client => {
-      await Promise.all(Array.from({ length: 60 }, (_, i) => (i % 4 === 0 ? failure(sleeping(client).execute({ timeout: 5 + (i % 7) })) : sleeping(client, 0.003).execute())))
+      await Promise.all(
+        Array.from({ length: 60 }, (_, i) =>
+          i % 4 === 0 ? failure(sleeping(client).execute({ timeout: 5 + (i % 7) })) : sleeping(client, 0.003).execute()
+        )
+      )
       expect((await database.backends()).length).toBeLessThanOrEqual(4)
     }))
 })
@@ -186,7 +203,11 @@ describe('a buffered result', () => {
     using({ pool: { max: 1 }, limits: { maxResultBytes: 200_000 } }, async client => {
       await client.query().limit(1).execute()
       await tooLarge(client, () => client.query().execute(), /200000 bytes.*limits\.maxResultBytes/)
-      await tooLarge(client, () => client.sql`SELECT generate_series(1, 2000000000) AS i, repeat('x', 1000) AS x`.execute(), /200000 bytes/)
+      await tooLarge(
+        client,
+        () => client.sql`SELECT generate_series(1, 2000000000) AS i, repeat('x', 1000) AS x`.execute(),
+        /200000 bytes/
+      )
       await tooLarge(client, () => client.sql`SELECT repeat('x', 1000000) AS x`.execute(), /200000 bytes/)
       expect((await client.query().limit(100).execute()).rowCount).toBe(100)
     }))

@@ -92,8 +92,20 @@ describe('events as they were stored', () => {
   })
 
   test('columns of a selection', async () => {
-    const query = upTo(300).select({ n: 'data.n', issue: 'tags.issueId', deep: 'data.list[2].deep', none: 'data.none', at: 'timestamp' })
-    const expected = EVENTS.slice(0, 300).map(e => ({ n: e.data.n, issue: e.tags.issueId, deep: true, none: null, at: e.timestamp }))
+    const query = upTo(300).select({
+      n: 'data.n',
+      issue: 'tags.issueId',
+      deep: 'data.list[2].deep',
+      none: 'data.none',
+      at: 'timestamp'
+    })
+    const expected = EVENTS.slice(0, 300).map(e => ({
+      n: e.data.n,
+      issue: e.tags.issueId,
+      deep: true,
+      none: null,
+      at: e.timestamp
+    }))
     expect((await query.execute()).rows).toEqual(expected)
     expect(await drain(query.executeStream())).toEqual(expected)
     expect((await drain(query.executeBatches({ batchSize: 77 }))).flat()).toEqual(expected)
@@ -137,7 +149,11 @@ describe('large and odd values', () => {
     const wide = 'w'.repeat(1024 * 1024)
     await client.append([
       { type: 'WIDE.ASCII', timestamp: '2030-01-01T00:00:00Z', data: { wide } },
-      { type: 'WIDE.TEXT', timestamp: '2030-01-01T00:00:01Z', data: { wide: 'é中😀'.repeat(100_000), list: [wide, wide, wide] } },
+      {
+        type: 'WIDE.TEXT',
+        timestamp: '2030-01-01T00:00:01Z',
+        data: { wide: 'é中😀'.repeat(100_000), list: [wide, wide, wide] }
+      },
       ...[1, 10, 100, 999_999].map(micros => ({
         type: 'MICROS.STORED',
         timestamp: `2031-01-01T00:00:00.${String(micros).padStart(6, '0')}Z`
@@ -146,7 +162,10 @@ describe('large and odd values', () => {
   })
 
   test('a megabyte and more in one row, every way', async () => {
-    const query = client.query().where({ eventTypes: ['WIDE.*'] }).orderBy('timestamp')
+    const query = client
+      .query()
+      .where({ eventTypes: ['WIDE.*'] })
+      .orderBy('timestamp')
     const { rows } = await query.execute()
     expect(rows.map(row => (row.data.wide as string).length)).toEqual([1024 * 1024, 400_000])
     expect(rows[1].data.wide).toBe('é中😀'.repeat(100_000))
@@ -156,7 +175,11 @@ describe('large and odd values', () => {
   })
 
   test('microseconds come as six digits, milliseconds as three', async () => {
-    const { rows } = await client.query().where({ eventTypes: ['MICROS.STORED'] }).orderBy('timestamp').execute()
+    const { rows } = await client
+      .query()
+      .where({ eventTypes: ['MICROS.STORED'] })
+      .orderBy('timestamp')
+      .execute()
     expect(rows.map(row => row.timestamp)).toEqual([
       '2031-01-01T00:00:00.000001Z',
       '2031-01-01T00:00:00.000010Z',
@@ -172,12 +195,22 @@ describe('large and odd values', () => {
       { type: 'EARLY.STORED', timestamp: '0001-01-01T00:00:00Z' },
       { type: 'LATE.STORED', timestamp: '9999-12-31T23:59:59.999999Z' }
     ])
-    const { rows } = await client.query().where({ eventTypes: ['EARLY.STORED', 'LATE.STORED'] }).orderBy('timestamp').execute()
+    const { rows } = await client
+      .query()
+      .where({ eventTypes: ['EARLY.STORED', 'LATE.STORED'] })
+      .orderBy('timestamp')
+      .execute()
     expect(rows.map(row => row.timestamp)).toEqual(['0001-01-01T00:00:00.000Z', '9999-12-31T23:59:59.999999Z'])
   })
 
   test('keys that mean something to JavaScript', async () => {
-    await client.append([{ type: 'KEYS.ODD', data: JSON.parse('{"__proto__":{"polluted":1},"constructor":2,"error":3}'), tags: { toString: 'x' } }])
+    await client.append([
+      {
+        type: 'KEYS.ODD',
+        data: JSON.parse('{"__proto__":{"polluted":1},"constructor":2,"error":3}'),
+        tags: { toString: 'x' }
+      }
+    ])
     const row = (await client.query().where('type', 'eq', 'KEYS.ODD').executeFirst()) as DomainEvent
     expect(JSON.stringify(row.data)).toBe('{"error":3,"__proto__":{"polluted":1},"constructor":2}')
     expect(row.tags).toEqual({ toString: 'x' })
@@ -185,7 +218,7 @@ describe('large and odd values', () => {
   })
 })
 
-test('rows are the caller\'s: changes to them reach no later answer', async () => {
+test("rows are the caller's: changes to them reach no later answer", async () => {
   const query = upTo(3)
   const first = await query.execute()
   first.rows[0].data.n = 'changed'
@@ -197,9 +230,24 @@ test('rows are the caller\'s: changes to them reach no later answer', async () =
 
 test('queries at once do not mix their rows', async () => {
   const numbers = Array.from({ length: 200 }, (_, i) => i * 311)
-  const results = await Promise.all(numbers.map(n => client.query().where({ eventIds: [eventAt(n).id] }).execute()))
+  const results = await Promise.all(
+    numbers.map(n =>
+      client
+        .query()
+        .where({ eventIds: [eventAt(n).id] })
+        .execute()
+    )
+  )
   expect(results.map(({ rows }) => rows[0])).toEqual(numbers.map(eventAt))
-  const streams = numbers.slice(0, 20).map(n => drain(client.query().where({ startTime: eventAt(n).timestamp, endTime: eventAt(n + 501).timestamp }).orderBy('timestamp').executeStream()))
+  const streams = numbers.slice(0, 20).map(n =>
+    drain(
+      client
+        .query()
+        .where({ startTime: eventAt(n).timestamp, endTime: eventAt(n + 501).timestamp })
+        .orderBy('timestamp')
+        .executeStream()
+    )
+  )
   for (const [i, rows] of (await Promise.all(streams)).entries()) {
     expect(rows).toEqual(Array.from({ length: 501 }, (_, k) => eventAt(numbers[i] + k)))
   }

@@ -51,8 +51,18 @@ async function expectUntouched(same = true) {
   const { pid: now, ...settings } = rows[0]
   if (same) expect(now).toBe(pid)
   expect({ ...settings, own: settings.own || null }).toEqual({
-    work_mem: '4MB', search_path: '"$user", public', role: 'none', isolation: 'read committed', read_only: 'off',
-    statement_timeout: '0', own: null, locks: 0, prepared: 0, cursors: 0, channels: 0, temporary: null
+    work_mem: '4MB',
+    search_path: '"$user", public',
+    role: 'none',
+    isolation: 'read committed',
+    read_only: 'off',
+    statement_timeout: '0',
+    own: null,
+    locks: 0,
+    prepared: 0,
+    cursors: 0,
+    channels: 0,
+    temporary: null
   })
   // Not in a transaction: the next append is one of its own.
   expect(await database.busy()).toEqual([])
@@ -60,42 +70,42 @@ async function expectUntouched(same = true) {
 
 describe('refused', () => {
   test.each([
-    "INSERT INTO other VALUES (9)",
-    "INSERT INTO other VALUES (9) RETURNING a",
-    "UPDATE other SET a = 9",
+    'INSERT INTO other VALUES (9)',
+    'INSERT INTO other VALUES (9) RETURNING a',
+    'UPDATE other SET a = 9',
     "UPDATE events SET event_type = 'X' RETURNING event_id",
-    "DELETE FROM events",
-    "DELETE FROM events RETURNING 1 AS one",
-    "MERGE INTO other USING other AS o ON false WHEN NOT MATCHED THEN INSERT VALUES (9)",
-    "WITH w AS (INSERT INTO other VALUES (9) RETURNING a) SELECT * FROM w",
-    "WITH w AS (DELETE FROM events RETURNING event_id) SELECT count(*) AS n FROM w",
-    "TRUNCATE other",
-    "CREATE TABLE leaked (a int)",
-    "CREATE TEMP TABLE leaked AS SELECT 1 AS a",
-    "SELECT 1 AS a INTO leaked",
-    "CREATE INDEX ON other (a)",
-    "DROP TABLE events",
-    "ALTER TABLE events DISABLE TRIGGER ALL",
-    "GRANT ALL ON events TO public",
+    'DELETE FROM events',
+    'DELETE FROM events RETURNING 1 AS one',
+    'MERGE INTO other USING other AS o ON false WHEN NOT MATCHED THEN INSERT VALUES (9)',
+    'WITH w AS (INSERT INTO other VALUES (9) RETURNING a) SELECT * FROM w',
+    'WITH w AS (DELETE FROM events RETURNING event_id) SELECT count(*) AS n FROM w',
+    'TRUNCATE other',
+    'CREATE TABLE leaked (a int)',
+    'CREATE TEMP TABLE leaked AS SELECT 1 AS a',
+    'SELECT 1 AS a INTO leaked',
+    'CREATE INDEX ON other (a)',
+    'DROP TABLE events',
+    'ALTER TABLE events DISABLE TRIGGER ALL',
+    'GRANT ALL ON events TO public',
     "COMMENT ON TABLE events IS 'x'",
     "SELECT nextval('counter') AS n",
     "SELECT setval('counter', 99) AS n",
-    "SELECT writes() AS n",
-    "CALL commits()",
-    "DO $$ BEGIN INSERT INTO other VALUES (9); END $$",
-    "DO $$ BEGIN COMMIT; INSERT INTO other VALUES (9); END $$",
-    "COPY other FROM STDIN",
-    "COPY events TO STDOUT",
-    "COPY (SELECT 1) TO STDOUT",
-    "SELECT * FROM other FOR UPDATE",
-    "LOCK TABLE events IN ACCESS EXCLUSIVE MODE",
-    "REFRESH MATERIALIZED VIEW nothing",
+    'SELECT writes() AS n',
+    'CALL commits()',
+    'DO $$ BEGIN INSERT INTO other VALUES (9); END $$',
+    'DO $$ BEGIN COMMIT; INSERT INTO other VALUES (9); END $$',
+    'COPY other FROM STDIN',
+    'COPY events TO STDOUT',
+    'COPY (SELECT 1) TO STDOUT',
+    'SELECT * FROM other FOR UPDATE',
+    'LOCK TABLE events IN ACCESS EXCLUSIVE MODE',
+    'REFRESH MATERIALIZED VIEW nothing',
     "ALTER SYSTEM SET work_mem = '1GB'",
     "ALTER DATABASE postgres SET work_mem = '1GB'",
-    "EXPLAIN ANALYZE INSERT INTO other VALUES (9)",
+    'EXPLAIN ANALYZE INSERT INTO other VALUES (9)',
     "SELECT set_config('transaction_read_only', 'off', false) AS s, writes() AS n",
-    "VACUUM",
-    "NOTIFY events"
+    'VACUUM',
+    'NOTIFY events'
   ])('%s', async text => {
     const error = await failure(raw(text).execute())
     expect(['DATABASE_ERROR', 'INVALID_QUERY', 'UNSUPPORTED']).toContain(error.code)
@@ -104,17 +114,25 @@ describe('refused', () => {
     await expectUntouched(false)
   })
 
-  test.each(['SELECT 1 AS a; SELECT 2 AS b', 'SELECT 1 AS a; DELETE FROM events', 'SELECT 1 AS a; COMMIT; DELETE FROM events', ';;', '-- only a comment', "SELECT 1 AS a; DROP TABLE other; --"])(
-    'several statements, or none: %s',
-    async text => {
-      const error = await failure(raw(text).execute())
-      expect(['DATABASE_ERROR', 'INVALID_QUERY']).toContain(error.code)
-      await expectUntouched(false)
-    }
-  )
+  test.each([
+    'SELECT 1 AS a; SELECT 2 AS b',
+    'SELECT 1 AS a; DELETE FROM events',
+    'SELECT 1 AS a; COMMIT; DELETE FROM events',
+    ';;',
+    '-- only a comment',
+    'SELECT 1 AS a; DROP TABLE other; --'
+  ])('several statements, or none: %s', async text => {
+    const error = await failure(raw(text).execute())
+    expect(['DATABASE_ERROR', 'INVALID_QUERY']).toContain(error.code)
+    await expectUntouched(false)
+  })
 
   test('an attempt to leave the statement that turns columns into JSON', async () => {
-    for (const text of ['SELECT int4range(1, 2) AS r) AS t(c1); DELETE FROM events; --', 'SELECT int4range(1, 2) AS r) AS t(c1) UNION SELECT (to_jsonb(1)', 'SELECT int4range(1,2) AS r /*']) {
+    for (const text of [
+      'SELECT int4range(1, 2) AS r) AS t(c1); DELETE FROM events; --',
+      'SELECT int4range(1, 2) AS r) AS t(c1) UNION SELECT (to_jsonb(1)',
+      'SELECT int4range(1,2) AS r /*'
+    ]) {
       await failure(raw(text).execute())
       await expectUntouched(false)
     }
@@ -124,30 +142,30 @@ describe('refused', () => {
 describe('undone', () => {
   test.each([
     "SET work_mem = '1GB'",
-    "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE",
-    "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
-    "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
-    "SET ROLE pg_monitor",
-    "SET search_path = pg_catalog",
+    'SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE',
+    'SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY',
+    'SET TRANSACTION ISOLATION LEVEL SERIALIZABLE',
+    'SET ROLE pg_monitor',
+    'SET search_path = pg_catalog',
     "SET my.own = 'leaked'",
-    "SET statement_timeout = 1",
-    "RESET ALL",
-    "BEGIN",
-    "START TRANSACTION READ WRITE",
-    "SET TRANSACTION READ WRITE",
-    "COMMIT",
-    "COMMIT AND CHAIN",
-    "ROLLBACK",
-    "ROLLBACK AND CHAIN",
-    "SAVEPOINT leaked",
-    "PREPARE leaked AS SELECT 1",
-    "DEALLOCATE ALL",
-    "DISCARD ALL",
-    "DISCARD PLANS",
-    "DISCARD TEMP",
-    "LISTEN leaked",
-    "UNLISTEN *",
-    "DECLARE leaked CURSOR WITH HOLD FOR SELECT 1",
+    'SET statement_timeout = 1',
+    'RESET ALL',
+    'BEGIN',
+    'START TRANSACTION READ WRITE',
+    'SET TRANSACTION READ WRITE',
+    'COMMIT',
+    'COMMIT AND CHAIN',
+    'ROLLBACK',
+    'ROLLBACK AND CHAIN',
+    'SAVEPOINT leaked',
+    'PREPARE leaked AS SELECT 1',
+    'DEALLOCATE ALL',
+    'DISCARD ALL',
+    'DISCARD PLANS',
+    'DISCARD TEMP',
+    'LISTEN leaked',
+    'UNLISTEN *',
+    'DECLARE leaked CURSOR WITH HOLD FOR SELECT 1',
     "LOAD 'plpgsql'",
     "PREPARE TRANSACTION 'leaked'",
     "SELECT set_config('work_mem', '1GB', false) AS s",
@@ -155,13 +173,15 @@ describe('undone', () => {
     "SELECT set_config('role', 'pg_monitor', false) AS s",
     "SELECT set_config('default_transaction_read_only', 'on', false) AS s",
     "SELECT set_config('statement_timeout', '1', false) AS s",
-    "SELECT pg_advisory_lock(42)::text AS l",
-    "SELECT pg_advisory_lock_shared(42)::text AS l, pg_advisory_lock(1, 2)::text AS m",
-    "SELECT pg_advisory_xact_lock(43)::text AS l",
-    "SELECT pg_try_advisory_lock(44) AS l"
+    'SELECT pg_advisory_lock(42)::text AS l',
+    'SELECT pg_advisory_lock_shared(42)::text AS l, pg_advisory_lock(1, 2)::text AS m',
+    'SELECT pg_advisory_xact_lock(43)::text AS l',
+    'SELECT pg_try_advisory_lock(44) AS l'
   ])('%s', async text => {
     // Whether it may run at all is not the point here.
-    await raw(text).execute().catch(() => {})
+    await raw(text)
+      .execute()
+      .catch(() => {})
     await drain(raw(text).executeStream()).catch(() => {})
     await expectUntouched(false)
     expect((await client.query().limit(3).execute()).rowCount).toBe(3)
@@ -169,12 +189,23 @@ describe('undone', () => {
   })
 
   test('after an error, a cancel and a stream left early', async () => {
-    await failure(raw("SELECT set_config('work_mem', '1GB', false) AS s, pg_advisory_lock(1)::text AS l, 1 / 0 AS q").execute(), 'DATABASE_ERROR')
+    await failure(
+      raw("SELECT set_config('work_mem', '1GB', false) AS s, pg_advisory_lock(1)::text AS l, 1 / 0 AS q").execute(),
+      'DATABASE_ERROR'
+    )
     await expectUntouched()
-    await failure(raw("SELECT set_config('work_mem', '1GB', false) AS s, pg_advisory_lock(1)::text AS l, pg_sleep(100)::text AS w").execute({ timeout: 50 }), 'QUERY_TIMEOUT')
+    await failure(
+      raw(
+        "SELECT set_config('work_mem', '1GB', false) AS s, pg_advisory_lock(1)::text AS l, pg_sleep(100)::text AS w"
+      ).execute({ timeout: 50 }),
+      'QUERY_TIMEOUT'
+    )
     await database.quiet()
     await expectUntouched()
-    for await (const _ of raw("SELECT set_config('work_mem', '1GB', false) AS s, pg_advisory_lock(1)::text AS l, generate_series(1, 1000000) AS i").executeStream()) break
+    for await (const _ of raw(
+      "SELECT set_config('work_mem', '1GB', false) AS s, pg_advisory_lock(1)::text AS l, generate_series(1, 1000000) AS i"
+    ).executeStream())
+      break
     await database.quiet()
     await expectUntouched()
     await failure(raw('SELECT pg_advisory_lock(1)::text AS a, 2 AS a').execute(), 'INVALID_QUERY')
@@ -202,7 +233,9 @@ describe('allowed', () => {
   })
 
   test('a semicolon inside a string or a name', async () => {
-    expect((await client.sql`SELECT ';--' AS a, int4range(1, 2) AS "r;"`.execute()).rows).toEqual([{ a: ';--', 'r;': '[1,2)' }])
+    expect((await client.sql`SELECT ';--' AS a, int4range(1, 2) AS "r;"`.execute()).rows).toEqual([
+      { a: ';--', 'r;': '[1,2)' }
+    ])
   })
 })
 
@@ -212,7 +245,9 @@ describe('the next query', () => {
     expect((await all()).rows).toEqual([{ a: 1 }])
     await database.admin.query('ALTER TABLE changing ADD COLUMN b text DEFAULT $$x$$')
     expect((await all()).rows).toEqual([{ a: 1, b: 'x' }])
-    await database.admin.query('ALTER TABLE changing ALTER COLUMN a TYPE text, ADD COLUMN c int4range DEFAULT int4range(1, 2)')
+    await database.admin.query(
+      'ALTER TABLE changing ALTER COLUMN a TYPE text, ADD COLUMN c int4range DEFAULT int4range(1, 2)'
+    )
     expect((await all()).rows).toEqual([{ a: '1', b: 'x', c: '[1,2)' }])
     const one = () => client.sql`SELECT count(*) AS n FROM changing WHERE a = ${'1'}`.execute()
     expect((await one()).rows).toEqual([{ n: 1 }])

@@ -19,7 +19,9 @@ afterAll(() => database?.drop())
 // Whatever a test does to its streams: the server is left alone, and both connections can be used.
 afterEach(async () => {
   await database.quiet()
-  expect((await Promise.all([1, 2, 3].map(() => client.query().limit(1).execute()))).map(r => r.rowCount)).toEqual([1, 1, 1])
+  expect((await Promise.all([1, 2, 3].map(() => client.query().limit(1).execute()))).map(r => r.rowCount)).toEqual([
+    1, 1, 1
+  ])
 })
 
 const all = () => client.query().orderBy('timestamp')
@@ -31,7 +33,11 @@ describe('lazy and single use', () => {
     const idle = await database.connect({ pool: { max: 1 } })
     await idle.query().limit(0).execute()
     const before = await starts()
-    const streams = [idle.query().executeStream(), idle.query().executeBatches(), idle.sql`SELECT 1 AS one`.executeStream()]
+    const streams = [
+      idle.query().executeStream(),
+      idle.query().executeBatches(),
+      idle.sql`SELECT 1 AS one`.executeStream()
+    ]
     await sleep(50)
     expect(await starts()).toEqual(before)
     for (const stream of streams) await stream.return?.()
@@ -40,14 +46,24 @@ describe('lazy and single use', () => {
   })
 
   async function starts() {
-    const { rows } = await database.admin.query('SELECT pid, query_start FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY pid')
+    const { rows } = await database.admin.query(
+      'SELECT pid, query_start FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY pid'
+    )
     return rows
   }
 
   test('what is wrong with a query shows at the first next(), once', async () => {
     for (const make of [
-      () => client.query().where('nothing', 'eq', 1).executeStream(),
-      () => client.query().where('nothing', 'eq', 1).executeBatches(),
+      () =>
+        client
+          .query()
+          .where('nothing' as 'type', 'eq', 1)
+          .executeStream(),
+      () =>
+        client
+          .query()
+          .where('nothing' as 'type', 'eq', 1)
+          .executeBatches(),
       () => client.query().executeStream({ timeout: -1 }),
       () => client.sql`SELECT ${Number.NaN} AS n`.executeStream(),
       () => client.sql`SELEC 1`.executeStream(),
@@ -78,7 +94,9 @@ describe('next() without waiting', () => {
   test('answers come in order', async () => {
     const stream = all().executeStream()
     const results = await Promise.all(Array.from({ length: 3000 }, () => stream.next()))
-    expect(results.map(result => (result.value as DomainEvent).data.n)).toEqual(Array.from({ length: 3000 }, (_, i) => i))
+    expect(results.map(result => (result.value as DomainEvent).data.n)).toEqual(
+      Array.from({ length: 3000 }, (_, i) => i)
+    )
     expect(results.every(result => result.done === false)).toBe(true)
     await stream.return()
   })
@@ -108,11 +126,18 @@ describe('next() without waiting', () => {
     const results = await Promise.allSettled(Array.from({ length: 4 }, () => stream.next()))
     expect(results.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'fulfilled', 'fulfilled'])
     expect((results[0] as PromiseRejectedResult).reason).toMatchObject({ code: 'DATABASE_ERROR', sqlState: '22012' })
-    expect(results.slice(1).map(r => (r as PromiseFulfilledResult<{ done: boolean }>).value.done)).toEqual([true, true, true])
+    expect(results.slice(1).map(r => (r as PromiseFulfilledResult<{ done: boolean }>).value.done)).toEqual([
+      true,
+      true,
+      true
+    ])
   })
 
   test('rows before an error arrive before it', async () => {
-    const stream = client.sql<{ i: number; q: number }>`SELECT i, 1 / (20000 - i) AS q, repeat('x', 100) AS x FROM generate_series(1, 30000) AS i`.executeStream()
+    const stream = client.sql<{
+      i: number
+      q: number
+    }>`SELECT i, 1 / (20000 - i) AS q, repeat('x', 100) AS x FROM generate_series(1, 30000) AS i`.executeStream()
     let seen = 0
     await failure(
       (async () => {

@@ -16,7 +16,10 @@ afterAll(() => database?.drop())
 const TYPE = 'CODE.GENERATED.SUCCESS'
 const ID = '0197b0a2-6f0c-7c3e-9d1f-2b8e5a4c6d70'
 const stored = async (id: string) => {
-  const { rows } = await client.query().where({ eventIds: [id] }).execute()
+  const { rows } = await client
+    .query()
+    .where({ eventIds: [id] })
+    .execute()
   return rows[0]
 }
 const count = async () => (await client.query().select(['id']).execute()).rowCount
@@ -38,7 +41,10 @@ describe('what is stored', () => {
 
   it('has an id of its time and the time of the call where they are left out', async () => {
     const before = Date.now()
-    const { ids } = await client.append([{ type: TYPE }, { type: TYPE, timestamp: new Date('2020-02-02T02:02:02.222Z') }])
+    const { ids } = await client.append([
+      { type: TYPE },
+      { type: TYPE, timestamp: new Date('2020-02-02T02:02:02.222Z') }
+    ])
     const [now, then] = [await stored(ids[0]), await stored(ids[1])]
     expect(Date.parse(now.timestamp)).toBeGreaterThanOrEqual(before)
     expect(now).toMatchObject({ tags: {}, metadata: {}, data: {} })
@@ -50,7 +56,11 @@ describe('what is stored', () => {
   })
 
   it('keeps the order given, and ids ascend within a millisecond', async () => {
-    const events = Array.from({ length: 500 }, (_, n) => ({ type: TYPE, timestamp: '2026-03-02T00:00:00Z', data: { n } }))
+    const events = Array.from({ length: 500 }, (_, n) => ({
+      type: TYPE,
+      timestamp: '2026-03-02T00:00:00Z',
+      data: { n }
+    }))
     const { ids } = await client.append(events)
     expect(ids).toEqual([...ids].sort())
     const { rows } = await client.query().where({ eventIds: ids }).select(['data.n']).limit(500).execute()
@@ -77,7 +87,14 @@ describe('what is stored', () => {
       ) {}
     }
     const at = new Date('2026-01-02T03:04:05.678Z')
-    const data = { none: undefined, at, money: new Money(5), url: new URL('https://example.org/'), list: [at], self: { toJSON: () => 'itself' } }
+    const data = {
+      none: undefined,
+      at,
+      money: new Money(5),
+      url: new URL('https://example.org/'),
+      list: [at],
+      self: { toJSON: () => 'itself' }
+    }
     const { ids } = await client.append([{ type: TYPE, data }])
     expect((await stored(ids[0])).data).toEqual({
       at: '2026-01-02T03:04:05.678Z',
@@ -90,7 +107,9 @@ describe('what is stored', () => {
 
   it('may be frozen, and is left as it was', async () => {
     const at = Object.freeze(new Date(0))
-    const events = Object.freeze([Object.freeze({ type: TYPE, timestamp: at, data: Object.freeze({ list: Object.freeze([1, at]) }) })])
+    const events = Object.freeze([
+      Object.freeze({ type: TYPE, timestamp: at, data: Object.freeze({ list: Object.freeze([1, at]) }) })
+    ])
     await client.append(events)
     expect(events[0]).toEqual({ type: TYPE, timestamp: at, data: { list: [1, at] } })
   })
@@ -115,7 +134,12 @@ describe('what is stored', () => {
     expect(await stored(ids[0])).toMatchObject({ data: { a: { a: {} } } })
   })
 
-  it.each([['1e308', 1e308], ['5e-324', 5e-324], ['-0', 0], ['9007199254740991', 9007199254740991]])('may hold the number %s', async (_, n) => {
+  it.each([
+    ['1e308', 1e308],
+    ['5e-324', 5e-324],
+    ['-0', 0],
+    ['9007199254740991', 9007199254740991]
+  ])('may hold the number %s', async (_, n) => {
     const { ids } = await client.append([{ type: TYPE, data: { n } }])
     expect((await stored(ids[0])).data.n).toBe(n)
   })
@@ -136,6 +160,7 @@ describe('what is refused', () => {
     ['a list', [[]], 'events[0]'],
     ['text', ['x'], 'events[0]'],
     ['an unknown member', [{ ...good, kind: 1 }], 'events[0].kind'],
+    // biome-ignore lint/suspicious/noSparseArray: a hole is what is tested
     ['a hole', [good, , good], 'events[1]'],
     ['no type', [{}], 'events[0].type'],
     ['a type of one part', [{ type: 'CODE' }], 'events[0].type'],
@@ -149,8 +174,16 @@ describe('what is refused', () => {
     ['a null id', [{ ...good, id: null }], 'events[0].id'],
     ['a time without a zone', [{ ...good, timestamp: '2026-01-01T00:00:00' }], 'events[0].timestamp'],
     ['a time that is no date', [{ ...good, timestamp: '2026-02-30T00:00:00Z' }], 'events[0].timestamp'],
-    ['a time finer than a microsecond', [{ ...good, timestamp: '2026-01-01T00:00:00.1234567Z' }], 'events[0].timestamp'],
-    ['a time before the calendar of PostgreSQL', [{ ...good, timestamp: '-005000-01-01T00:00:00Z' }], 'events[0].timestamp'],
+    [
+      'a time finer than a microsecond',
+      [{ ...good, timestamp: '2026-01-01T00:00:00.1234567Z' }],
+      'events[0].timestamp'
+    ],
+    [
+      'a time before the calendar of PostgreSQL',
+      [{ ...good, timestamp: '-005000-01-01T00:00:00Z' }],
+      'events[0].timestamp'
+    ],
     ['a number for a time', [{ ...good, timestamp: 1767225600000 }], 'events[0].timestamp'],
     ['an invalid Date', [{ ...good, timestamp: new Date(Number.NaN) }], 'events[0].timestamp'],
     ['tags that are a list', [{ ...good, tags: [] }], 'events[0].tags'],
@@ -174,7 +207,10 @@ describe('what is refused', () => {
     ['a duplicate in the call', [{ ...good, id: ID }, good, { ...good, id: ID.toUpperCase() }], 'events[2].id']
   ]
   it.each(cases)('%s', async (name, events, path) => {
-    const error = await failure(client.append(events as NewEvent[]), name.startsWith('a duplicate') ? 'DUPLICATE_EVENT' : 'INVALID_EVENT')
+    const error = await failure(
+      client.append(events as NewEvent[]),
+      name.startsWith('a duplicate') ? 'DUPLICATE_EVENT' : 'INVALID_EVENT'
+    )
     expect(error.path).toBe(path)
     expect(error.retryable).toBe(false)
     expect(await count()).toBe(before)
@@ -185,10 +221,14 @@ describe('what is refused', () => {
     const error = await failure(client.append([{ type: TYPE, data: deep }]), 'INVALID_EVENT')
     expect(error.path).toMatch(/^events\[0\]\.data(\.a){10,50}…$/)
     const deeper = JSON.parse(`${'{"a":'.repeat(5000)}1${'}'.repeat(5000)}`)
-    expect((await failure(client.append([{ type: TYPE, data: deeper }]), 'INVALID_EVENT')).path).toMatch(/^events\[0\]\.data(\.a){10,50}…$/)
+    expect((await failure(client.append([{ type: TYPE, data: deeper }]), 'INVALID_EVENT')).path).toMatch(
+      /^events\[0\]\.data(\.a){10,50}…$/
+    )
     const circle: Record<string, unknown> = {}
     circle.children = [{ parent: circle }, { parent: circle }]
-    expect((await failure(client.append([{ type: TYPE, data: circle }]), 'INVALID_EVENT')).message).toContain('contains itself')
+    expect((await failure(client.append([{ type: TYPE, data: circle }]), 'INVALID_EVENT')).message).toContain(
+      'contains itself'
+    )
   })
 
   it('an id that is there, with all that came with it', async () => {

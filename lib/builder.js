@@ -58,7 +58,7 @@ class QueryBuilder {
   }
 
   where(first, op, ...value) {
-    const part = arguments.length === 1 ? copied(first) : condition(first, op, value)
+    const part = op === undefined && value.length === 0 ? copied(first) : condition(first, op, value)
     return new QueryBuilder(this.#client, [...this.#parts, part], this.#query, this.#refusal)
   }
 
