@@ -204,7 +204,7 @@ describe('the network', () => {
 
   test('ends at any byte of an answer', async () => {
     const full = (await remote.query().limit(50).execute()).rows
-    for (const bytes of [1, 5, 9, 40, 300, 320, 400, 700, 1000, 2000, 4001, 8003, 16_007]) {
+    for (const bytes of [1, 9, 320, 700, 2000, 4001, 16_007]) {
       network.cut()
       network.cutAfter(bytes)
       const outcome = await remote

@@ -303,6 +303,7 @@ impl Context<'_> {
         match produced {
             // A statement of ours is still running: the canceller ends its transaction too.
             Err(Stop::Ours(error)) => Err(Stop::Ours(error)),
+            Err(Stop::Driver(error)) if !spares_connection(&error) => Err(Stop::Driver(error)),
             // Where the transaction does not end, the connection is not in step with the server.
             produced => {
                 connection.roll_back().await?;
