@@ -67,8 +67,11 @@ async fn whoever_comes_after_a_crash_goes_on() {
     migrated(&reference).await;
     let whole = schema(&mut conn).await;
 
-    let mut crashes = 0;
-    for round in 0..4 {
+    // On a busy machine the kill often comes too late: then another round.
+    let (mut crashes, mut round) = (0, 0);
+    while crashes <= 10 {
+        round += 1;
+        assert!(round <= 30, "only {crashes} crashes in 30 rounds");
         let (db, mut conn) = adoptable(20_000).await;
         let mut pause = Duration::from_millis(2 + round);
         loop {
@@ -98,8 +101,7 @@ async fn whoever_comes_after_a_crash_goes_on() {
             20_000
         );
     }
-    println!("finished after {crashes} crashes");
-    assert!(crashes > 10);
+    println!("finished after {crashes} crashes in {round} rounds");
 }
 
 #[tokio::test]
