@@ -128,10 +128,13 @@ function setOwn(object, key, value) {
 /** A query, or a part of one, as JSON text. */
 function encodeQuery(query, root = []) {
   const wired = new Encoder('INVALID_QUERY', root).value(query)
-  const named = wired?.selectAs
+  const named = root.length === 0 ? query?.selectAs : undefined
+  if (named === undefined) return JSON.stringify(wired)
+  if (named === null || typeof named !== 'object' || Array.isArray(named) || types.isDate(named)) {
+    throw new EventsError('INVALID_QUERY', 'selectAs: must be an object of names and fields', { path: 'selectAs' })
+  }
   // The core's objects have no order, and a row's keys should have the caller's.
-  const ordered = named !== null && typeof named === 'object' && !Array.isArray(named) && root.length === 0
-  return JSON.stringify(ordered ? { ...wired, selectAs: Object.entries(named) } : wired)
+  return JSON.stringify({ ...wired, selectAs: Object.entries(wired.selectAs) })
 }
 
 /** Text of one JSON value of an event, where `undefined` members are left out as JSON does. */

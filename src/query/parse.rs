@@ -168,6 +168,9 @@ impl EventQuery {
                 .transpose()
         };
         let (id, after) = (string("id")?, string("after")?);
+        if id.as_deref() == Some("") {
+            return Err(Error::invalid("id", "is empty"));
+        }
         if after.is_some() && offset.is_some() {
             return Err(Error::invalid(
                 "after",
@@ -254,12 +257,20 @@ fn find_regex(wire: &Wire, path: &Path<'_>, found: &mut Vec<String>) {
     }
 }
 
+/// PostgreSQL takes 1,664 columns, and sort keys are columns too: two of each JSON field.
+const MAX_SELECTED: usize = 1000;
+const MAX_SORT_KEYS: usize = 100;
+
 /// The columns of `select`, a list of fields, and of `selectAs`, a list of names and fields.
 /// Repeated fields collapse; `None` where neither is there.
 fn parse_select(members: &Map<String, Wire>, root: &Path<'_>) -> Result<Option<Vec<Output>>> {
     let mut outputs: Vec<Output> = Vec::new();
     let mut add =
         |output: Output, path: &Path<'_>| match outputs.iter().find(|o| o.name == output.name) {
+            None if outputs.len() == MAX_SELECTED => Err(Error::invalid(
+                path,
+                "is one field more than the 1,000 that can be selected",
+            )),
             None => {
                 outputs.push(output);
                 Ok(())
@@ -350,6 +361,12 @@ fn parse_order(wire: &Wire, path: &Path<'_>, select: Option<&[Output]>) -> Resul
         };
         // A field that was a key before decides nothing.
         if !order.iter().any(|o| o.field == field) {
+            if order.len() == MAX_SORT_KEYS {
+                return Err(Error::invalid(
+                    here,
+                    "is one key more than the 100 that can be sorted by",
+                ));
+            }
             order.push(OrderBy {
                 field,
                 direction,

@@ -3,7 +3,7 @@
 use super::keyset::sort_keys;
 use super::writer::{Bind, Writer};
 use crate::model::{
-    Result,
+    Error, Result,
     field::{Column, Field, Kind},
     table::TableNames,
 };
@@ -61,10 +61,14 @@ pub struct KeySource {
     pub kind: Kind,
 }
 
+/// The protocol counts the values of a statement by 16 bits.
+const MAX_BINDS: usize = u16::MAX as usize;
+
 /// Compiles a query. Needs no database.
 ///
 /// # Errors
-/// INVALID_QUERY at `after` for a cursor that is not this query's.
+/// INVALID_QUERY at `after` for a cursor that is not this query's, at `filter` for more values than
+/// a statement can have.
 pub fn compile(query: &EventQuery, target: &Target, purpose: Purpose) -> Result<Statement> {
     let identity = query.identity(&target.table.quoted());
     let order = query.order();
@@ -129,6 +133,12 @@ pub fn compile(query: &EventQuery, target: &Target, purpose: Purpose) -> Result<
             .bind(Bind::Integer(i64::try_from(offset).unwrap_or(i64::MAX)));
     }
     let (sql, binds) = w.finish();
+    if binds.len() > MAX_BINDS {
+        return Err(Error::invalid(
+            "filter",
+            "has more than the 65,535 values that PostgreSQL takes: put values into lists, as one `in` for many `eq`",
+        ));
+    }
     let columns = query
         .select
         .as_ref()
