@@ -35,7 +35,9 @@ class QueryBuilder {
   }
 
   #add(member, items) {
-    return this.#with({ [member]: [...(this.#query[member] ?? []), ...items] })
+    const { [member]: before = [] } = this.#query
+    // What is no list stays, for the core to refuse.
+    return this.#with({ [member]: Array.isArray(before) ? [...before, ...items] : before })
   }
 
   select(fields) {
@@ -83,9 +85,9 @@ class QueryBuilder {
   }
 
   hint(hint) {
-    return this.#with({
-      hints: hint !== null && typeof hint === 'object' ? { ...this.#query.hints, ...copied(hint) } : hint
-    })
+    const { hints } = this.#query
+    if (hints !== undefined && !isObject(hints)) return this.#with({})
+    return this.#with({ hints: isObject(hint) ? { ...hints, ...copied(hint) } : hint })
   }
 
   cache(hint = true) {
@@ -140,6 +142,8 @@ class QueryBuilder {
     return unwrap(this.#client.native.compile(this.#compiled().text))
   }
 }
+
+const isObject = value => value !== null && typeof value === 'object'
 
 /** A condition of the three-argument form. `exists` may go without a value. */
 function condition(field, op, value) {

@@ -31,7 +31,7 @@ function checkOptions(options = {}, known = KNOWN) {
   if (timeout !== undefined && !(Number.isInteger(timeout) && timeout >= 0 && timeout <= 2 ** 53)) {
     throw invalid('timeout', 'must be a whole number of milliseconds; 0 asks for the cap')
   }
-  if (queryId !== undefined && (typeof queryId !== 'string' || queryId === ''))
+  if (queryId !== undefined && (typeof queryId !== 'string' || queryId === '' || !queryId.isWellFormed()))
     throw invalid('queryId', 'must be a string that is not empty')
   if (batchSize !== undefined && !(Number.isInteger(batchSize) && batchSize > 0))
     throw invalid('batchSize', 'must be a whole number of rows from 1')
@@ -86,14 +86,25 @@ function onAbort(signal, stop, queryId) {
   return { fired, done: () => signal.removeEventListener('abort', listener) }
 }
 
+/** Longest time without a turn of the event loop, in milliseconds. */
+const TURN = 8
+
+const immediate = () => new Promise(resolve => setImmediate(resolve))
+
 /** Reads a buffered run to its end. */
 async function readAll(call, first, next) {
   const reader = new RowReader(call.bigints)
+  let turned = performance.now()
   let batch = parsed(first)
   let rows = reader.rows(batch)
   const parts = []
   while (batch.end === undefined) {
     parts.push(rows)
+    // Where the next batch is always there, waiting for it gives the event loop no turn.
+    if (performance.now() - turned >= TURN) {
+      await immediate()
+      turned = performance.now()
+    }
     batch = parsed(await next())
     rows = reader.rows(batch)
   }
@@ -132,4 +143,4 @@ async function executeAbortable(call, options) {
   }
 }
 
-module.exports = { Call, checkOptions, nativeOptions, parsed, execute, listen, onAbort }
+module.exports = { Call, checkOptions, nativeOptions, parsed, execute, immediate, listen, onAbort, TURN }

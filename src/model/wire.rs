@@ -16,6 +16,8 @@ pub fn object<'a>(
     what: &'static str,
 ) -> Result<&'a Map<String, Wire>> {
     wire.as_object()
+        // A `Date` and a `bigint` are marked by an object.
+        .filter(|_| marked_time(wire).is_none() && marked_integer(wire).is_none())
         .ok_or_else(|| Error::invalid(path, format!("must be {what}, not {}", shown(wire))))
 }
 
