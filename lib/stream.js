@@ -4,14 +4,9 @@
 
 const { aborted, calledFrom, whereCalled } = require('./errors.js')
 const { RowReader } = require('./rows.js')
-const { checkOptions, listen, nativeOptions, parsed } = require('./run.js')
+const { checkOptions, immediate, listen, nativeOptions, parsed, TURN } = require('./run.js')
 
 const AsyncIteratorPrototype = Object.getPrototypeOf(Object.getPrototypeOf(async function* () {}.prototype))
-
-/** Longest time without a turn of the event loop, in milliseconds. */
-const TURN = 8
-
-const immediate = () => new Promise(resolve => setImmediate(resolve))
 
 /**
  * The rows of a run, one at a time or `batchSize` at a time, as an async generator has it: lazy,
@@ -122,7 +117,6 @@ class RowStream {
         this.#waiting.shift().resolve({ value: undefined, done: true })
       } else {
         await this.#pull()
-        this.#turned = performance.now()
       }
     }
   }
@@ -131,8 +125,13 @@ class RowStream {
   async #pull() {
     try {
       if (this.#state === 'new') this.#begin()
-      const text = this.#native.next()
-      const batch = parsed(typeof text === 'string' ? text : await text)
+      let text = this.#native.next()
+      if (typeof text !== 'string') {
+        text = await text
+        // A batch that had to come from the server came with a turn; one that was there did not.
+        this.#turned = performance.now()
+      }
+      const batch = parsed(text)
       if (this.#state === 'done') return
       this.#keep(this.#reader.rows(batch))
       if (batch.end !== undefined) this.#finish()

@@ -22,22 +22,27 @@ export async function timed<T>(promise: Promise<T>): Promise<{ ms: number; value
   return { ms: performance.now() - started, ...outcome }
 }
 
-/** The longest times without a turn of the event loop while `work` runs, in milliseconds, longest first. */
-export async function gaps(work: () => Promise<unknown>) {
-  const delays: number[] = []
+/**
+ * How long a timer that fires at a random moment of `work` finds the event loop without a turn, in milliseconds.
+ * Not the longest gap: on a machine that does other things too, any process has long ones now and then.
+ */
+export async function gap(work: () => Promise<unknown>) {
+  const gaps: number[] = []
   let last = performance.now()
-  const timer = setInterval(() => {
+  const turn = () => {
     const now = performance.now()
-    delays.push(now - last)
+    gaps.push(now - last)
     last = now
-  }, 1)
+  }
+  const timer = setInterval(turn, 1)
   try {
     await work()
   } finally {
     clearInterval(timer)
-    delays.push(performance.now() - last)
+    turn()
   }
-  return delays.sort((a, b) => b - a)
+  const total = gaps.reduce((sum, gap) => sum + gap, 0)
+  return gaps.reduce((sum, gap) => sum + gap * gap, 0) / total
 }
 
 /** Runs `task` for 0 to `count - 1`, `width` at a time. */
