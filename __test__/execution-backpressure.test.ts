@@ -86,7 +86,8 @@ describe('the event loop', () => {
   test('turns for a reader that asks without waiting', async () => {
     const reading = async () => {
       const stream = client.query().executeStream()
-      for (let i = 0; i < COUNT; i += 5000) await Promise.all(Array.from({ length: 5000 }, () => stream.next().then(() => work(0.02))))
+      for (let i = 0; i < COUNT; i += 5000)
+        await Promise.all(Array.from({ length: 5000 }, () => stream.next().then(() => work(0.02))))
       await stream.return()
     }
     expect(await gap(reading)).toBeLessThan(100)

@@ -94,7 +94,18 @@ describe('a restart', () => {
     await restart()
     await persistently(() => client.append([{ type: 'AFTER.RESTART' }]))
     await restart()
-    await persistently(() => client.importEvents([{ id: '018bcfe5-6800-7000-8000-ffffffffffff', type: 'AFTER.RESTART', timestamp: '2026-01-01T00:00:00Z', tags: {}, metadata: {}, data: {} }]))
+    await persistently(() =>
+      client.importEvents([
+        {
+          id: '018bcfe5-6800-7000-8000-ffffffffffff',
+          type: 'AFTER.RESTART',
+          timestamp: '2026-01-01T00:00:00Z',
+          tags: {},
+          metadata: {},
+          data: {}
+        }
+      ])
+    )
     expect((await client.query().where('type', 'eq', 'AFTER.RESTART').execute()).rowCount).toBe(2)
   })
 

@@ -67,7 +67,12 @@ describe('threads that are terminated', () => {
   }, 130_000)
 
   test('while they connect, and while they load the addon', async () => {
-    const result = await run(terminating(40, `parentPort.postMessage('loaded'); for (let n = 0; n < 20; n++) connect({ url }).catch(() => {}); await sleep(100000)`))
+    const result = await run(
+      terminating(
+        40,
+        `parentPort.postMessage('loaded'); for (let n = 0; n < 20; n++) connect({ url }).catch(() => {}); await sleep(100000)`
+      )
+    )
     expect(result).toMatchObject({ ...clean, stdout: 'ended 40\n' })
     await database.deserted()
   })
@@ -115,7 +120,9 @@ describe('threads that are terminated', () => {
 
 describe('a process', () => {
   test('with an idle client ends by itself', async () => {
-    const result = await run(`connect({ url }).then(async client => { const { rowCount } = await client.query().limit(3).execute(); console.log(rowCount) })`)
+    const result = await run(
+      `connect({ url }).then(async client => { const { rowCount } = await client.query().limit(3).execute(); console.log(rowCount) })`
+    )
     expect(result).toMatchObject({ ...clean, stdout: '3\n' })
     expect(result.ms).toBeLessThan(10_000)
     await database.deserted()
@@ -138,7 +145,10 @@ describe('a process', () => {
       await client.close()
       console.log('closed')
     })()`)
-    expect(result).toMatchObject({ ...clean, stdout: '1\n1\ntrue\n3\nQUERY_TIMEOUT\n1\nsingle\nQUERY_CANCELLED\nclosed\n' })
+    expect(result).toMatchObject({
+      ...clean,
+      stdout: '1\n1\ntrue\n3\nQUERY_TIMEOUT\n1\nsingle\nQUERY_CANCELLED\nclosed\n'
+    })
   })
 
   test('waits for a top-level await in a module', async () => {
@@ -168,10 +178,15 @@ describe('a process', () => {
     await database.deserted()
   })
 
-  test.each(['process.exit(0)', 'process.exit(7)', 'process.kill(process.pid, "SIGTERM")', 'process.kill(process.pid, "SIGKILL")', 'process.abort()', 'setImmediate(() => { throw new Error("of the program") })'])(
-    'that ends by %s with queries, streams and an import under way leaves no connection',
-    async end => {
-      const result = await run(`connect({ url }).then(async client => {
+  test.each([
+    'process.exit(0)',
+    'process.exit(7)',
+    'process.kill(process.pid, "SIGTERM")',
+    'process.kill(process.pid, "SIGKILL")',
+    'process.abort()',
+    'setImmediate(() => { throw new Error("of the program") })'
+  ])('that ends by %s with queries, streams and an import under way leaves no connection', async end => {
+    const result = await run(`connect({ url }).then(async client => {
         for (let i = 0; i < 3; i++) client.sql\`SELECT pg_sleep(300)::text AS slept\`.execute().catch(() => {})
         const stream = client.query().executeStream()
         await stream.next()
@@ -180,13 +195,13 @@ describe('a process', () => {
         client.importEvents((function* () { for (let i = 0; i < 100000; i++) yield { id: '018bcfe5-6800-7000-9000-' + String(i).padStart(12, '0'), type: 'A.B', timestamp: '2026-01-01T00:00:00Z', tags: {}, metadata: {}, data: {} } })()).catch(() => {})
         setTimeout(() => { console.log('ending'); ${end} }, 50)
       })`)
-      expect(result.stdout).toBe('ending\n')
-      if (end.includes('exit')) expect(result).toMatchObject({ ...rest, code: end.includes('7') ? 7 : 0 })
-      else if (end.includes('kill')) expect(result.signal).toBe(end.includes('KILL') ? 'SIGKILL' : 'SIGTERM')
-      else if (end.includes('throw')) expect(result).toMatchObject({ code: 1, stderr: expect.stringContaining('of the program') })
-      await database.deserted()
-    }
-  )
+    expect(result.stdout).toBe('ending\n')
+    if (end.includes('exit')) expect(result).toMatchObject({ ...rest, code: end.includes('7') ? 7 : 0 })
+    else if (end.includes('kill')) expect(result.signal).toBe(end.includes('KILL') ? 'SIGKILL' : 'SIGTERM')
+    else if (end.includes('throw'))
+      expect(result).toMatchObject({ code: 1, stderr: expect.stringContaining('of the program') })
+    await database.deserted()
+  })
 
   test('that loads the package and does nothing ends', async () => {
     expect(await run('')).toMatchObject({ ...clean, stdout: '' })
