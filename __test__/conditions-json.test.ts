@@ -153,7 +153,7 @@ const CASES: Record<string, Case[]> = {
 }
 
 describe.each([
-  ['C', ''],
+  ['C', {}],
   ['English', ENGLISH]
 ])('with collation %s', (_, options) => {
   let subject: Subject

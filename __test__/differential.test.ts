@@ -9,7 +9,7 @@ import { evaluate } from './reference/evaluate'
 import { Generator } from './reference/generate'
 import { Random, seedOf } from './reference/random'
 import { shrink, smallerConditions } from './reference/shrink'
-import { ENGLISH, Subject } from './reference/subject'
+import { ENGLISH, ODD_SETTINGS, Subject } from './reference/subject'
 
 const minutes = Number(process.env.TAMMA_FUZZ_MINUTES ?? 0)
 const SEED = seedOf(minutes > 0 ? Date.now() % 2 ** 32 : 20_260_101)
@@ -19,8 +19,9 @@ const ROUND = 200
 const WIDTH = 4
 
 describe.each([
-  { collation: 'C', options: '', queries: 2000 },
-  { collation: 'English', options: ENGLISH, queries: 600 }
+  { collation: 'C', options: {}, queries: 2000 },
+  { collation: 'English', options: ENGLISH, queries: 600 },
+  { collation: 'C, and odd settings', options: ODD_SETTINGS, queries: 200 }
 ])('over a database with collation $collation', ({ options, queries }) => {
   let subject: Subject
   beforeAll(async () => {
@@ -34,7 +35,7 @@ describe.each([
     salt: number,
     check: (random: Random, generator: Generator) => Promise<string | undefined>
   ) {
-    const deadline = performance.now() + (minutes * 60_000) / 6
+    const deadline = performance.now() + (minutes * 60_000) / 9
     const more = (round: number) => (minutes > 0 ? performance.now() < deadline : round * ROUND < count)
     for (let round = 0; more(round); round++) {
       const seeds = Array.from({ length: Math.min(ROUND, count) }, (_, i) => SEED + salt + round * ROUND + i)

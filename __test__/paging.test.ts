@@ -31,7 +31,7 @@ async function pages(client: EventsClient, query: EventQuery, ...sizes: number[]
 }
 
 describe.each([
-  ['C', '', ['data', 'tags']],
+  ['C', {}, ['data', 'tags']],
   // Text inside lists and objects is ordered by the database there.
   ['English', ENGLISH, []]
 ])('in every order, with collation %s', (_, options, whole) => {

@@ -7,8 +7,34 @@ import { jsonText, randomEvents } from './events'
 import { isoText, type StoredEvent } from './field'
 import { Random } from './random'
 
+export interface DatabaseOptions {
+  /** What stands behind CREATE DATABASE. */
+  create?: string
+  /** Settings of every session, as SQL. */
+  settings?: Readonly<Record<string, string>>
+  client?: ConnectOptions
+}
+
 /** A collation that orders text otherwise than by code point: upper and lower case side by side, accents beside letters. */
-export const ENGLISH = "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en'"
+export const ENGLISH: DatabaseOptions = {
+  create: "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en'"
+}
+
+/** What a database may be set to that changes how SQL text, times and plans are read. */
+export const ODD_SETTINGS: DatabaseOptions = {
+  settings: {
+    timezone: "'Pacific/Chatham'",
+    datestyle: "'SQL, DMY'",
+    intervalstyle: "'sql_standard'",
+    standard_conforming_strings: 'off',
+    backslash_quote: 'on',
+    transform_null_equals: 'on',
+    array_nulls: 'off',
+    extra_float_digits: '-15',
+    enable_seqscan: 'off',
+    plan_cache_mode: "'force_generic_plan'"
+  }
+}
 
 const INSERT = `
   INSERT INTO events (event_id, event_type, "timestamp", created_at, tags, metadata, data)
@@ -23,18 +49,24 @@ export class Subject {
     private readonly name: string
   ) {}
 
-  /** Random events in a database of their own; `options` are those of CREATE DATABASE. */
-  static random(seed: number, count: number, options = ''): Promise<Subject> {
-    return Subject.of(randomEvents(new Random(seed), count), options)
+  static random(seed: number, count: number, database?: DatabaseOptions): Promise<Subject> {
+    return Subject.of(randomEvents(new Random(seed), count), database)
   }
 
   /** These events in a database of their own. */
-  static async of(events: readonly StoredEvent[], options = '', connectOptions: ConnectOptions = {}): Promise<Subject> {
+  static async of(
+    events: readonly StoredEvent[],
+    { create = '', settings = {}, client: options }: DatabaseOptions = {}
+  ) {
     const name = `reference_${randomBytes(6).toString('hex')}`
-    await onServer(serverUrl(), server => server.query(`CREATE DATABASE ${name} ${options}`))
+    await onServer(serverUrl(), async server => {
+      await server.query(`CREATE DATABASE ${name} ${create}`)
+      for (const [key, value] of Object.entries(settings))
+        await server.query(`ALTER DATABASE ${name} SET ${key} = ${value}`)
+    })
     const url = new URL(serverUrl())
     url.pathname = `/${name}`
-    const client = await connect({ url: url.href, bigint: 'bigint', migrate: true, ...connectOptions })
+    const client = await connect({ url: url.href, bigint: 'bigint', migrate: true, ...options })
     const folds = await onServer(url.href, async server => {
       await insert(server, events)
       const { rows } = await server.query<{ folds: boolean }>("SELECT 'É' ILIKE 'é' AS folds")

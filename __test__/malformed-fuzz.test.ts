@@ -1,0 +1,89 @@
+// Tens of thousands of broken queries: each is answered, or refused with an error that names a place in it.
+//
+//   TAMMA_SEED=<n>, TAMMA_FUZZ_MINUTES=<n>   as in differential.test.ts
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { type EventQuery, EventsError } from '../index.js'
+import { Generator } from './reference/generate'
+import { junk, mutated } from './reference/mutate'
+import { Random, seedOf } from './reference/random'
+import { Subject } from './reference/subject'
+
+const minutes = Number(process.env.TAMMA_FUZZ_MINUTES ?? 0)
+const SEED = seedOf(minutes > 0 ? Date.now() % 2 ** 32 : 20_260_102)
+const QUERIES = 20_000
+const WIDTH = 8
+
+let subject: Subject
+beforeAll(async () => {
+  subject = await Subject.random(SEED, 40)
+})
+afterAll(() => subject?.drop())
+
+it(
+  `meets ${QUERIES} broken queries with answers and errors of its own`,
+  async () => {
+    const codes = new Map<string, number>()
+    let seed = SEED
+    const deadline = performance.now() + minutes * 60_000
+    const more = () => (minutes > 0 ? performance.now() < deadline : seed < SEED + QUERIES)
+    const lane = async () => {
+      while (more()) {
+        const random = new Random(seed++)
+        const outcome = await run(random, brokenQuery(random))
+        codes.set(outcome, (codes.get(outcome) ?? 0) + 1)
+      }
+    }
+    await Promise.all(Array.from({ length: WIDTH }, lane))
+    // All of these occur, and nothing else does.
+    expect([...codes.keys()].sort()).toEqual(['INVALID_QUERY', 'UNKNOWN_FIELD', 'UNSUPPORTED', 'answered'])
+    expect(codes.get('answered')).toBeGreaterThan(QUERIES / 20)
+    expect((await subject.client.query().execute()).rowCount).toBe(40)
+  },
+  minutes * 60_000 + 120_000
+)
+
+function brokenQuery(random: Random): unknown {
+  const query = new Generator(random, subject.events).query()
+  if (random.chance(0.05)) return { ...query, filter: junk(random) }
+  return random.chance(0.02) ? junk(random) : mutated(query, random)
+}
+
+/** What became of a query; whatever must not happen is thrown, with all it takes to repeat it. */
+async function run(random: Random, query: unknown): Promise<string> {
+  const given = query as EventQuery
+  try {
+    if (random.chance(0.9)) await subject.client.optimizer.executeQuery(given)
+    else for await (const row of subject.client.optimizer.executeQueryStream(given)) expect(row).toBeTypeOf('object')
+    return 'answered'
+  } catch (error) {
+    const wrong = complaint(error, query)
+    if (wrong) throw new Error(`TAMMA_SEED=${SEED}, query ${random.seed}: ${wrong}`, { cause: error })
+    return (error as EventsError).code
+  }
+}
+
+function complaint(error: unknown, query: unknown): string | undefined {
+  if (!(error instanceof EventsError)) return `threw ${String(error)}`
+  if (error.sqlState !== undefined) return `the server had to say it: ${error.sqlState} ${error.message}`
+  if (error.code !== 'INVALID_QUERY' && error.code !== 'UNKNOWN_FIELD' && error.code !== 'UNSUPPORTED')
+    return `was ${error.code}: ${error.message}`
+  if (error.path === undefined)
+    return typeof query === 'object' && query !== null && Object.hasOwn(query, 'filter')
+      ? `has no path: ${error.message}`
+      : undefined
+  return leadsSomewhere(query, error.path) ? undefined : `has a path to nowhere: ${error.path}`
+}
+
+/** Whether a path names something in a value, or what is missing from something in it. */
+function leadsSomewhere(value: unknown, path: string): boolean {
+  if (path === '' || path === '…') return true
+  if (typeof value !== 'object' || value === null) return false
+  const rest = path.replace(/^\./u, '')
+  if (!/[.[]/u.test(rest)) return true
+  const keys = Array.isArray(value) ? Array.from(value.keys(), i => `[${i}]`) : Object.keys(value)
+  return keys.some(
+    key =>
+      rest.startsWith(key) &&
+      leadsSomewhere((value as Record<string, unknown>)[key.replace(/^\[(\d+)\]$/u, '$1')], rest.slice(key.length))
+  )
+}
