@@ -9,6 +9,7 @@ const { connectOptions } = require('./options.js')
 const { Optimizer } = require('./optimizer.js')
 const { sql } = require('./sql.js')
 const { encodeQuery } = require('./wire.js')
+const { encodeQuery } = require('./wire.js')
 
 /** Parts of the contract that this version does not build yet. */
 const LATER = ['indexes', 'cache', 'monitor', 'analytics']
@@ -115,7 +116,7 @@ async function connect(options) {
 function open(core) {
   const { NativeClient } = require('./native.js')
   try {
-    return NativeClient.open(JSON.stringify(core))
+    return NativeClient.open(encodeQuery(core))
   } catch (error) {
     throw error.message.startsWith('{') ? fromNative(JSON.parse(error.message)) : error
   }

@@ -87,7 +87,7 @@ export async function bestSettings(name, url, rows) {
           return count
         })
     ])
-    return all[await fastest(Object.fromEntries(candidates))]
+    return all[await fastest(Object.fromEntries(candidates), { rounds: 4 })]
   } finally {
     await Promise.all(opened.map(({ close }) => close()))
   }

@@ -7,7 +7,7 @@ const { printable } = require('./text.js')
 
 /** What to try next, by SQLSTATE where PostgreSQL answered, else by the code of an EventsError. */
 const HINTS = {
-  '42P01': `${PROGRAM} import creates the tables and fills them`,
+  UNKNOWN_TABLE: `${PROGRAM} import creates the tables and fills them`,
   CONNECTION_FAILED: 'check the URL and that the server is up, or use --embedded DIR for a local PostgreSQL',
   DATABASE_ERROR: 'sqlState is what PostgreSQL answered; DEBUG=1 shows more',
   INVALID_QUERY: `${PROGRAM} query --help lists the flags and shows examples`,
