@@ -1,7 +1,8 @@
 // How a figure is taken. Contenders run in turn within each round, and the order rotates from round to round; ratios
 // are formed within a round and their median is reported, so that a noisy neighbour hits both sides of a ratio.
 
-import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
+import { existsSync, readFileSync } from 'node:fs'
+import { performance } from 'node:perf_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
 
 export const OURS = 'ours'
@@ -75,24 +76,45 @@ export async function fastest(candidates, { rounds = 2 } = {}) {
   )
 }
 
-/** What `work` does to the process: growth of resident memory in MB, and the longest gap of the event loop in ms. */
+/**
+ * What `work` does to the process: growth of resident memory in MB, the longest gap between two turns of the event
+ * loop in ms, and the longest that the thread itself ran in such a gap: on a busy machine the rest is waiting for a
+ * processor, for which nobody here is to blame.
+ */
 export async function footprint(work) {
   await settle()
   await settle()
   const before = process.memoryUsage.rss()
   let peak = before
-  const sampler = setInterval(() => {
+  let last = performance.now()
+  let ran = timeOnProcessor()
+  const found = { gap: 0, busy: 0 }
+  const tick = () => {
+    const now = performance.now()
+    const nowRan = timeOnProcessor()
+    // The timer is one of 1 ms: what is beyond that kept the loop from turning.
+    found.gap = Math.max(found.gap, now - last - 1)
+    found.busy = Math.max(found.busy, nowRan - ran)
+    last = now
+    ran = nowRan
     peak = Math.max(peak, process.memoryUsage.rss())
-  }, 20)
-  const loop = monitorEventLoopDelay({ resolution: 1 })
-  loop.enable()
+    timer = setTimeout(tick, 1)
+  }
+  let timer = setTimeout(tick, 1)
   try {
     await work()
     await turn()
-    peak = Math.max(peak, process.memoryUsage.rss())
+    tick()
   } finally {
-    loop.disable()
-    clearInterval(sampler)
+    clearTimeout(timer)
   }
-  return { memory: (peak - before) / 2 ** 20, gap: loop.max / 1e6 }
+  return { memory: (peak - before) / 2 ** 20, ...found }
+}
+
+// Of the main thread, in ms; 0 where the system does not tell (Linux does).
+const SCHEDSTAT = `/proc/self/task/${process.pid}/schedstat`
+const tells = existsSync(SCHEDSTAT)
+
+function timeOnProcessor() {
+  return tells ? Number.parseInt(readFileSync(SCHEDSTAT, 'latin1'), 10) / 1e6 : 0
 }
