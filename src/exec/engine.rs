@@ -93,6 +93,11 @@ impl Engine {
                 let table = self.target().table.quoted();
                 Error::UnknownTable(format!("there is no table {table}: migrate() makes it"))
             }
+            // A column that the options name, or the default name of one.
+            Error::Database { sql_state, message } if sql_state == "42703" => {
+                let table = self.target().table.quoted();
+                Error::UnknownTable(format!("{table} is no event table: {message}"))
+            }
             other => other,
         }
     }

@@ -83,7 +83,7 @@ impl Importer {
         let counts = Arc::<Counts>::default();
         let writer = Writer {
             lease: Some(lease),
-            merge: store::merge(&engine.target().table),
+            engine: Arc::clone(engine),
             counts: Arc::clone(&counts),
         };
         Ok(Self {
@@ -247,7 +247,7 @@ fn reason(error: &Error) -> String {
 /// Writes chunks until there are no more, then gives its connection back.
 struct Writer {
     lease: Option<Lease>,
-    merge: String,
+    engine: Arc<Engine>,
     counts: Arc<Counts>,
 }
 
@@ -267,6 +267,7 @@ impl Writer {
             Err(error) => {
                 // Dropping the lease closes the connection, and the server rolls the chunk back.
                 self.lease = None;
+                let error = self.engine.explained(error);
                 *self
                     .counts
                     .failure
@@ -278,6 +279,7 @@ impl Writer {
     }
 
     async fn write_all(&mut self, chunks: &mut mpsc::Receiver<CopyRows>) -> Result<()> {
+        let merge = store::merge(&self.engine.target().table);
         let Some(lease) = &mut self.lease else {
             return Ok(());
         };
@@ -296,7 +298,7 @@ impl Writer {
             copy.send(chunk.finish()).await.map_err(fault)?;
             copy.finish().await.map_err(fault)?;
             // Names are quoted, and there are no values in it.
-            let merge = AssertSqlSafe(self.merge.clone()).into_sql_str();
+            let merge = AssertSqlSafe(merge.clone()).into_sql_str();
             let stored = sqlx::query(merge)
                 .execute(&mut *driver)
                 .await
@@ -323,6 +325,7 @@ impl Writer {
 fn copy_of(error: &Error) -> Error {
     match error {
         Error::Closed => Error::Closed,
+        Error::UnknownTable(what) => Error::UnknownTable(what.clone()),
         Error::Connection { message, sql_state } => Error::Connection {
             message: message.clone(),
             sql_state: sql_state.clone(),
