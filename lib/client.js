@@ -9,7 +9,6 @@ const { connectOptions } = require('./options.js')
 const { Optimizer } = require('./optimizer.js')
 const { sql } = require('./sql.js')
 const { encodeQuery } = require('./wire.js')
-const { encodeQuery } = require('./wire.js')
 
 /** Parts of the contract that this version does not build yet. */
 const LATER = ['indexes', 'cache', 'monitor', 'analytics']
