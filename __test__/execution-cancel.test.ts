@@ -374,31 +374,29 @@ test('three thousand cancels among running queries: each hits its own query or n
   const outcomes = { done: 0, cancelled: 0 }
   await inParallel(3000, 12, async i => {
     const queryId = `random ${i}`
-    const [short, byId, stream] = [next() < 0.5, next() < 0.5, next() < 0.3]
+    const [pause, stops, byId, streams] = [next() < 0.5 ? 0 : 0.004, next() < 0.6, next() < 0.5, next() < 0.3]
     const controller = new AbortController()
-    const pause = short ? 0 : 0.004
     const query = client.sql<{ n: number }>`SELECT ${i}::int AS n FROM (SELECT pg_sleep(${pause})) AS s`
     const options = { queryId, signal: controller.signal }
-    const running = (stream ? drain(query.executeStream(options)) : query.execute(options).then(r => r.rows)).then(
-      rows => {
-        expect(rows).toEqual([{ n: i }])
-        outcomes.done++
-      },
-      error => {
-        expect(error).toMatchObject({ code: 'QUERY_CANCELLED' })
-        outcomes.cancelled++
-      }
-    )
-    const wait = next() * 8
-    if (next() < 0.7) {
-      const end = performance.now() + wait
+    const rows = streams ? drain(query.executeStream(options)) : query.execute(options).then(result => result.rows)
+    const running = timed(rows)
+    if (stops) {
+      const end = performance.now() + next() * 8
       while (performance.now() < end) await sleep(1)
       if (byId) await client.optimizer.cancelQuery(queryId)
       else controller.abort()
     }
-    await running
+    const { value, error } = await running
+    if (error === undefined) {
+      expect(value).toEqual([{ n: i }])
+      outcomes.done++
+    } else {
+      expect(error).toMatchObject({ code: 'QUERY_CANCELLED' })
+      // One that nobody asked to stop was hit by the cancel of another.
+      expect(stops, `query ${i} was to be stopped`).toBe(true)
+      outcomes.cancelled++
+    }
   })
-  expect(outcomes.done + outcomes.cancelled).toBe(3000)
   // Both happened often, or this test shows nothing.
   expect(outcomes.done).toBeGreaterThan(500)
   expect(outcomes.cancelled).toBeGreaterThan(500)
