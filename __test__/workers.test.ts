@@ -35,8 +35,21 @@ const terminating = (count: number, body: string, inThread = '') => `
     let next = 0
     ${inThread}
     await Promise.all(Array.from({ length: 6 }, async () => { while (next < ${count}) await one(next++) }))
-    console.log('ended', next)
-  })()`
+    console.log('ended', next, await left())
+  })()
+  /** Connections of the ended threads, once they had time to go: this process lives on. */
+  async function left() {
+    const client = await connect({ url, pool: { max: 1 } })
+    for (let turn = 1; ; turn++) {
+      const { rows } = await client.sql\`SELECT pid, state, query FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'tamma-events' AND pid <> pg_backend_pid()\`.execute()
+      if (rows.length === 0 || turn === 60) {
+        await client.close()
+        return JSON.stringify(rows)
+      }
+      await sleep(50)
+    }
+  }`
 
 describe('threads that are terminated', () => {
   test('two hundred in mid-query', async () => {
@@ -62,7 +75,7 @@ describe('threads that are terminated', () => {
       ),
       { limit: 120_000 }
     )
-    expect(result).toMatchObject({ ...clean, stdout: 'ended 200\n' })
+    expect(result).toMatchObject({ ...clean, stdout: 'ended 200 []\n' })
     await database.deserted()
   }, 130_000)
 
@@ -73,7 +86,7 @@ describe('threads that are terminated', () => {
         `parentPort.postMessage('loaded'); for (let n = 0; n < 20; n++) connect({ url }).catch(() => {}); await sleep(100000)`
       )
     )
-    expect(result).toMatchObject({ ...clean, stdout: 'ended 40\n' })
+    expect(result).toMatchObject({ ...clean, stdout: 'ended 40 []\n' })
     await database.deserted()
   })
 
@@ -98,7 +111,7 @@ describe('threads that are terminated', () => {
       )
     )
     expect(result).toMatchObject(clean)
-    expect(result.stdout.split('\n').sort().join(' ').trim()).toBe('ended 30 true')
+    expect(result.stdout.split('\n').sort().join(' ').trim()).toBe('ended 30 [] true')
   })
 
   test('that end by themselves with queries pending', async () => {
@@ -113,7 +126,7 @@ describe('threads that are terminated', () => {
          process.exit(0)`
       )
     )
-    expect(result).toMatchObject({ ...clean, stdout: 'ended 20\n' })
+    expect(result).toMatchObject({ ...clean, stdout: 'ended 20 []\n' })
     await database.deserted()
   })
 })
