@@ -51,6 +51,3 @@ export class Random {
     return makers[makers.length - 1][1]()
   }
 }
-
-/** The seed of a run: the environment's, else always the same. */
-export const seedOf = (fallback: number) => Number(process.env.TAMMA_SEED ?? fallback)
