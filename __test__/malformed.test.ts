@@ -313,6 +313,17 @@ function label(query: unknown): string {
   return text.length > 120 ? `${text.slice(0, 120)}…` : text
 }
 
+it('says that a bigint is too long', async () => {
+  const error = await failure(client.query().where('data.x', 'in', [1n, 10n ** 1200n]).execute(), 'INVALID_QUERY')
+  expect(error.message).toBe('filter.where.value[1]: is a bigint of more than 1,000 digits')
+})
+
+it('refuses more values than a statement can have', async () => {
+  const or = Array.from({ length: 70_000 }, (_, value) => ({ field: 'data.x' as const, op: 'eq' as const, value }))
+  const error = await failure(client.query().where({ or }).execute(), 'INVALID_QUERY')
+  expect(error).toMatchObject({ path: 'filter', retryable: false })
+})
+
 describe('the builder', () => {
   const query = () => client.query()
   type Builder = ReturnType<typeof query>

@@ -124,7 +124,7 @@ export class Generator {
   condition(depth: number): QueryCondition {
     const { random } = this
     const arms = () => random.list(1, 3, () => this.condition(depth - 1))
-    if (depth <= 0) return this.leaf()
+    if (depth <= 0) return random.chance(0.85) ? this.leaf() : this.sameField()
     return random.weighted<QueryCondition>([
       [2, () => ({ and: arms() })],
       [3, () => ({ or: arms() })],
@@ -148,9 +148,16 @@ export class Generator {
     ])
   }
 
-  leaf(): QueryCondition {
+  /** Several tests of one field, which can exclude each other. */
+  private sameField(): QueryCondition {
     const { random } = this
-    const { field, kind } = this.field()
+    const place = this.field()
+    const arms = random.list(2, 4, () => (random.chance(0.8) ? this.leaf(place) : { not: this.leaf(place) }))
+    return random.chance(0.7) ? { and: arms } : { not: { or: arms } }
+  }
+
+  private leaf({ field, kind } = this.field()): QueryCondition {
+    const { random } = this
     const value = () => this.operand(field, kind)
     // The operands of a kind of field are known here, and not to the compiler.
     const leaf = (op: ComparisonOperator, value: unknown) => ({ field, op, value }) as QueryCondition

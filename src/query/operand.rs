@@ -70,7 +70,15 @@ fn check_storable(wire: &Wire, path: &Path<'_>, depth: usize) -> Result<()> {
             .enumerate()
             .try_for_each(|(i, item)| check_storable(item, &path.index(i), depth + 1)),
         Wire::Object(_) if marked_time(wire).is_some() => Ok(()),
-        Wire::Object(_) if marked_integer(wire).is_some_and(is_integer) => Ok(()),
+        Wire::Object(_) if marked_integer(wire).is_some() => {
+            if marked_integer(wire).is_some_and(is_integer) {
+                return Ok(());
+            }
+            Err(Error::invalid(
+                path,
+                "is a bigint of more than 1,000 digits",
+            ))
+        }
         Wire::Object(members) => members.iter().try_for_each(|(key, value)| {
             storable(key, path)?;
             check_storable(value, &path.key(key), depth + 1)
