@@ -89,7 +89,7 @@ export async function footprint(work) {
   let last = performance.now()
   let ran = timeOnProcessor()
   const found = { gap: 0, busy: 0 }
-  const tick = () => {
+  const look = () => {
     const now = performance.now()
     const nowRan = timeOnProcessor()
     // The timer is one of 1 ms: what is beyond that kept the loop from turning.
@@ -98,15 +98,14 @@ export async function footprint(work) {
     last = now
     ran = nowRan
     peak = Math.max(peak, process.memoryUsage.rss())
-    timer = setTimeout(tick, 1)
   }
-  let timer = setTimeout(tick, 1)
+  const timer = setInterval(look, 1)
   try {
     await work()
     await turn()
-    tick()
+    look()
   } finally {
-    clearTimeout(timer)
+    clearInterval(timer)
   }
   return { memory: (peak - before) / 2 ** 20, ...found }
 }
