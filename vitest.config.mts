@@ -15,7 +15,7 @@ export default defineConfig({
     // One file at a time: many tests measure how soon something happens.
     fileParallelism: false,
     // A shared machine can stall for longer than such a test allows: it is asked twice more there.
-    retry: process.env['CI'] ? 2 : 0,
+    retry: process.env.CI ? 2 : 0,
     testTimeout: 60_000,
     hookTimeout: 120_000,
     projects: [

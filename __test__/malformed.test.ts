@@ -314,7 +314,13 @@ function label(query: unknown): string {
 }
 
 it('says that a bigint is too long', async () => {
-  const error = await failure(client.query().where('data.x', 'in', [1n, 10n ** 1200n]).execute(), 'INVALID_QUERY')
+  const error = await failure(
+    client
+      .query()
+      .where('data.x', 'in', [1n, 10n ** 1200n])
+      .execute(),
+    'INVALID_QUERY'
+  )
   expect(error.message).toBe('filter.where.value[1]: is a bigint of more than 1,000 digits')
 })
 
