@@ -57,7 +57,7 @@ impl Writer<'_> {
     fn step(&mut self, step: &Step) -> &mut Self {
         match step {
             Step::Key(key) => self.key(key),
-            Step::Index(index) => self.number(*index),
+            Step::Index(index) => self.number((*index).into()),
         }
     }
 

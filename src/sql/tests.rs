@@ -106,11 +106,10 @@ fn a_page_has_a_total_order_and_one_row_more() {
     let shown = compiled(&json!({ "filter": {}, "limit": 10 }), Purpose::Show);
     assert_eq!(
         shown.sql.strip_prefix(EVENT).unwrap(),
-        r#" ORDER BY e."timestamp", e."event_id" LIMIT $1"#
+        r#" ORDER BY e."timestamp", e."event_id" LIMIT 10"#
     );
-    assert_eq!(shown.binds, [Bind::Integer(10)]);
     let run = compiled(&json!({ "filter": {}, "limit": 10 }), Purpose::Buffered);
-    assert_eq!(run.binds, [Bind::Integer(11)]);
+    assert!(run.sql.ends_with(" LIMIT 11"), "{}", run.sql);
     assert!(run.sql.contains("pg_current_snapshot"));
 }
 

@@ -137,8 +137,8 @@ impl<'a> Writer<'a> {
         self
     }
 
-    /// Appends a whole number that this package computed.
-    pub fn number(&mut self, n: u32) -> &mut Self {
+    /// Appends a whole number.
+    pub fn number(&mut self, n: u64) -> &mut Self {
         let _ = write!(self.text, "{n}");
         self
     }
