@@ -64,6 +64,63 @@ class QueryBuilder {
     return new QueryBuilder(this.#client, [...this.#parts, part], this.#query, this.#refusal)
   }
 
+  from(table) {
+    return this.#with({ from: table })
+  }
+
+  join(table, condition) {
+    return this.#add('joins', [isPlain(condition) ? { table, ...copied(condition) } : condition])
+  }
+
+  groupBy(fields) {
+    const isList = Array.isArray(fields) && fields.length > 0
+    return isList ? this.#add('groupBy', copied(fields)) : this.#with({ groupBy: fields })
+  }
+
+  having(first, op, ...value) {
+    const part = op === undefined && value.length === 0 ? copied(first) : condition(first, op, value)
+    const { having: before } = this.#query
+    return this.#with({ having: before === undefined ? part : { and: [before, part] } })
+  }
+
+  count(field, as) {
+    return this.#aggregate('count', field, as)
+  }
+
+  sum(field, as) {
+    return this.#aggregate('sum', field, as)
+  }
+
+  avg(field, as) {
+    return this.#aggregate('avg', field, as)
+  }
+
+  min(field, as) {
+    return this.#aggregate('min', field, as)
+  }
+
+  max(field, as) {
+    return this.#aggregate('max', field, as)
+  }
+
+  #aggregate(fn, field, as) {
+    const aggregate = { fn, field, as }
+    for (const member of ['field', 'as']) if (aggregate[member] === undefined) delete aggregate[member]
+    return this.#add('aggregates', [aggregate])
+  }
+
+  aggregate(aggregate) {
+    return this.#add('aggregates', [copied(aggregate)])
+  }
+
+  timeWindow(window) {
+    return this.#with({ timeWindow: copied(window) })
+  }
+
+  timeBucket(interval, options = {}) {
+    return this.#with({ timeBucket: isPlain(options) ? { interval, ...copied(options) } : options })
+  }
+
   orderBy(field, direction) {
     const key = direction !== null && typeof direction === 'object' ? { field, ...direction } : { field, direction }
     for (const member of ['direction', 'nulls']) if (key[member] === undefined) delete key[member]
@@ -144,6 +201,7 @@ class QueryBuilder {
 }
 
 const isObject = value => value !== null && typeof value === 'object'
+const isPlain = value => isObject(value) && !Array.isArray(value)
 
 /** A condition of the three-argument form. `exists` may go without a value. */
 function condition(field, op, value) {
@@ -154,24 +212,7 @@ function condition(field, op, value) {
 }
 
 /** What the contract names and this version does not build yet. */
-for (const method of [
-  'from',
-  'join',
-  'groupBy',
-  'having',
-  'count',
-  'sum',
-  'avg',
-  'min',
-  'max',
-  'aggregate',
-  'timeWindow',
-  'timeBucket',
-  'pattern',
-  'sequence',
-  'since',
-  'export'
-]) {
+for (const method of ['pattern', 'sequence', 'since', 'export']) {
   Object.defineProperty(QueryBuilder.prototype, method, {
     value: function unsupported() {
       throw new EventsError('UNSUPPORTED', `${method}() is not part of this version`, { path: method })

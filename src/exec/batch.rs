@@ -111,7 +111,7 @@ impl<'s> Writer<'s> {
     /// Adds a row; the one beyond the limit only says that more are left.
     pub fn push(&mut self, row: &PgRow) -> Result<()> {
         if self.rows == 0 && self.encoders.is_empty() {
-            self.encoders = encoders(row, self.statement.visible, &self.statement.json_scalars)?;
+            self.encoders = encoders(row, self.statement)?;
             if let Some(column) = self.statement.token {
                 self.snapshot = row.try_get(column).ok();
             }

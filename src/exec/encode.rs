@@ -7,8 +7,9 @@ use sqlx::{
 
 use super::ascii::{HEX, ascii, text};
 use super::config::BigintMode;
-use super::number::{float, integer, json_scalar, numeric};
+use super::number::{computed, float, integer, json_scalar, numeric};
 use crate::model::{Error, Result, time::Timestamp};
+use crate::sql::Statement;
 
 /// How the values of a column are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub enum Encoder {
     Float4,
     Float8,
     Numeric,
+    /// A `numeric` that was computed: the nearest double.
+    Computed,
     Bool,
 }
 
@@ -59,17 +62,20 @@ impl Encoder {
     }
 }
 
-/// The encoders of a row's first `width` columns.
+/// The encoders of a row's columns, those that the caller sees.
 ///
 /// # Errors
 /// A type that has none.
-pub fn encoders(row: &PgRow, width: usize, json_scalars: &[usize]) -> Result<Vec<Encoder>> {
-    let columns = row.columns().iter().take(width).enumerate();
+pub fn encoders(row: &PgRow, statement: &Statement) -> Result<Vec<Encoder>> {
+    let columns = row.columns().iter().take(statement.visible).enumerate();
     columns
         .map(|(i, column)| {
             let oid = column.type_info().oid().map_or(0, |oid| oid.0);
             match Encoder::of(oid) {
-                Some(Encoder::Json) if json_scalars.contains(&i) => Ok(Encoder::JsonScalar),
+                Some(Encoder::Json) if statement.json_scalars.contains(&i) => {
+                    Ok(Encoder::JsonScalar)
+                }
+                Some(Encoder::Numeric) if statement.computed.contains(&i) => Ok(Encoder::Computed),
                 Some(encoder) => Ok(encoder),
                 None => Err(Error::Internal(
                     format!("no encoder for the type of column {i} (OID {oid})").into(),
@@ -91,8 +97,10 @@ pub fn encode(
         out.extend_from_slice(b"null");
         return Ok(());
     }
-    if encoder == Encoder::Numeric {
-        return numeric(out, value, mode, column);
+    match encoder {
+        Encoder::Numeric => return numeric(out, value, mode, column),
+        Encoder::Computed => return computed(out, value, column),
+        _ => {}
     }
     let bytes = value
         .as_bytes()
@@ -154,7 +162,7 @@ pub fn encode(
             f64::is_finite,
         ),
         Encoder::Bool => out.extend_from_slice(if bytes == [1] { b"true" } else { b"false" }),
-        Encoder::Numeric => {}
+        Encoder::Numeric | Encoder::Computed => {}
     }
     Ok(())
 }

@@ -19,9 +19,9 @@ use super::governor::Governor;
 use super::interrupt::time_allowed;
 use super::pool::Pool;
 use super::registry::Registry;
-use super::run::{Mode, Run, RunOptions, Source, sql_text};
+use super::run::{Mode, OfTables, Run, RunOptions, Source, sql_text};
 use super::user::UserSql;
-use crate::model::{Error, Result, table::TableNames};
+use crate::model::{Error, Result, catalog::Catalog, table::TableNames};
 use crate::plan::is_contradiction;
 use crate::query::EventQuery;
 use crate::sql::{Purpose, Statement, Target, compile};
@@ -37,6 +37,7 @@ pub struct Engine {
     /// Its running queries.
     pub registry: Arc<Registry>,
     target: RwLock<Arc<Target>>,
+    catalog: RwLock<Arc<Catalog>>,
 }
 
 impl Engine {
@@ -50,6 +51,10 @@ impl Engine {
             pool: Pool::new(config.server.clone(), config.pool),
             governor: Governor::new(config.limits, config.pool.acquire_timeout),
             registry: Arc::default(),
+            catalog: RwLock::new(Arc::new(Catalog {
+                events: table.clone(),
+                ..Catalog::default()
+            })),
             target: RwLock::new(Arc::new(Target {
                 table,
                 code_point_collation: false,
@@ -73,6 +78,7 @@ impl Engine {
             schema,
             ..self.config.table.clone()
         };
+        self.change_catalog(|catalog| catalog.events = table.clone());
         let target = Target {
             table,
             code_point_collation: facts.code_point_collation,
@@ -84,6 +90,17 @@ impl Engine {
     /// What queries compile to.
     pub fn target(&self) -> Arc<Target> {
         Arc::clone(&self.target.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The tables that queries may name, as far as they are known.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.catalog.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes what is known of tables.
+    pub fn change_catalog(&self, change: impl FnOnce(&mut Catalog)) {
+        let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut catalog));
     }
 
     /// A failure of one of the module's own statements, where the server's words would not help.
@@ -98,6 +115,10 @@ impl Engine {
                 let table = self.target().table.quoted();
                 Error::UnknownTable(format!("{table} is no event table: {message}"))
             }
+            // `float8` of a JSON number that no double holds.
+            Error::Database { sql_state, .. } if sql_state == "22003" => Error::PrecisionLoss {
+                column: "of numbers beyond the range of a double".to_owned(),
+            },
             other => other,
         }
     }
@@ -108,7 +129,7 @@ impl Engine {
     /// What is wrong with the query.
     pub fn show(&self, query: &str) -> Result<Statement> {
         compile(
-            &EventQuery::from_json(query)?,
+            &EventQuery::from_json(query, &self.catalog())?,
             &self.target(),
             Purpose::Show,
         )
@@ -121,17 +142,21 @@ impl Engine {
     pub fn enter(&self, query: &str, options: RunOptions, mode: Mode) -> Result<Run> {
         let started = Instant::now();
         let regex = EventQuery::regex_path(query);
-        let query = EventQuery::from_json(query)?;
-        let purpose = if mode == Mode::Buffered {
-            Purpose::Buffered
-        } else {
-            Purpose::Stream
+        let tables = EventQuery::tables(query);
+        let purpose = match mode {
+            Mode::Buffered => Purpose::Buffered,
+            Mode::Stream => Purpose::Stream,
         };
-        let statement = Box::new(compile(&query, &self.target(), purpose)?);
-        let source = if is_contradiction(&query.filter) {
-            Source::Nothing(statement)
+        let text = query;
+        let query = EventQuery::from_json(text, &self.catalog())?;
+        let source = if tables.is_empty() {
+            self.plan(&query, purpose)?
         } else {
-            Source::Query(statement)
+            Source::OfTables(Box::new(OfTables {
+                query: text.to_owned(),
+                tables,
+                purpose,
+            }))
         };
         let timeout = options.timeout.or(query.hints.timeout);
         let run = self.entered(
@@ -143,6 +168,19 @@ impl Engine {
             started,
         )?;
         Ok(Run { regex, ..run })
+    }
+
+    /// What a checked query comes to.
+    ///
+    /// # Errors
+    /// INVALID_QUERY
+    pub fn plan(&self, query: &EventQuery, purpose: Purpose) -> Result<Source> {
+        let statement = Box::new(compile(query, &self.target(), purpose)?);
+        Ok(if query.needs_rows() && is_contradiction(&query.filter) {
+            Source::Nothing(statement)
+        } else {
+            Source::Query(statement)
+        })
     }
 
     /// Enters a run of the caller's own SQL.
@@ -242,7 +280,7 @@ impl Engine {
     /// What is wrong with the query, or why the server could not answer it.
     pub async fn drain(&self, query: &str) -> Result<u64> {
         let statement = compile(
-            &EventQuery::from_json(query)?,
+            &EventQuery::from_json(query, &self.catalog())?,
             &self.target(),
             Purpose::Stream,
         )?;

@@ -26,16 +26,24 @@ impl Engine {
     /// # Errors
     /// What is wrong with the query, or why the server could not explain it.
     pub async fn explain(self: &Arc<Self>, query: &str, options: ExplainOptions) -> Result<Wire> {
-        let query = EventQuery::from_json(query)?;
+        let tables = EventQuery::tables(query);
+        if !tables.is_empty() {
+            self.forget_tables(&tables);
+            let mut lease = self.pool.acquire().await?;
+            self.learn(&mut lease.connection().driver, &tables).await?;
+            lease.release();
+        }
+        let query = EventQuery::from_json(query, &self.catalog())?;
         let statement = compile(&query, &self.target(), Purpose::Buffered)?;
         let shown = compile(&query, &self.target(), Purpose::Show)?;
-        let contradiction = is_contradiction(&query.filter);
+        let contradiction = query.needs_rows() && is_contradiction(&query.filter);
         let explained = Statement {
             sql: explain::statement(&statement.sql, options.analyze),
             binds: statement.binds,
             columns: Some(vec!["plan".to_owned()]),
             visible: 1,
             json_scalars: Vec::new(),
+            computed: Vec::new(),
             keys: Vec::new(),
             token: None,
             limit: None,

@@ -17,6 +17,7 @@ mod number;
 mod pool;
 mod registry;
 mod run;
+mod tables;
 mod user;
 
 pub use ascii::IntoAscii;

@@ -27,7 +27,8 @@ use super::pool::Lease;
 use super::registry::Ticket;
 use super::user::UserSql;
 use crate::model::{Error, Result};
-use crate::sql::Statement;
+use crate::query::EventQuery;
+use crate::sql::{Purpose, Statement};
 
 /// How the rows are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +54,20 @@ pub enum Source {
     Query(Box<Statement>),
     /// A query that no event can satisfy: it is answered without the server.
     Nothing(Box<Statement>),
+    /// A query that names other tables: they are looked up first.
+    OfTables(Box<OfTables>),
     /// The caller's own SQL.
     User(UserSql),
+}
+
+/// A query over other tables than the event table.
+pub struct OfTables {
+    /// Its JSON text.
+    pub query: String,
+    /// The names of the tables.
+    pub tables: Vec<String>,
+    /// What its statement is for.
+    pub purpose: Purpose,
 }
 
 /// A run that has been entered and not yet begun.
@@ -284,8 +297,38 @@ impl Context<'_> {
         match source {
             Source::Query(statement) => self.produce(connection, statement, floor, sent).await,
             Source::User(user) => self.produce_user(connection, user, floor, sent).await,
+            Source::OfTables(of) => self.produce_of(connection, of, floor, sent).await,
             Source::Nothing(_) => Err(Stop::Refused(Error::Internal("nothing was run".into()))),
         }
+    }
+
+    /// Looks the tables up, where they are not known, and runs what the query then compiles to.
+    async fn produce_of(
+        &self,
+        connection: &mut Connection,
+        of: &OfTables,
+        floor: &str,
+        sent: &mut bool,
+    ) -> Result<Batch, Stop> {
+        let learnt = self.engine.learn(&mut connection.driver, &of.tables).await;
+        let planned = learnt.and_then(|()| {
+            let query = EventQuery::from_json(&of.query, &self.engine.catalog())?;
+            self.engine.plan(&query, of.purpose)
+        });
+        let produced = match planned {
+            Ok(Source::Query(statement)) => self.produce(connection, &statement, floor, sent).await,
+            Ok(Source::Nothing(statement)) => {
+                let writer = Writer::new(&statement, self.engine.config.bigint, None);
+                Ok(self.finish(writer, floor))
+            }
+            Ok(_) => Err(Stop::Refused(Error::Internal("planned twice".into()))),
+            Err(error) => Err(Stop::Refused(error)),
+        };
+        if produced.is_err() {
+            // A table may have changed, or been made, since it was looked up.
+            self.engine.forget_tables(&of.tables);
+        }
+        produced
     }
 
     async fn produce_user(

@@ -81,6 +81,7 @@ impl UserSql {
             visible: names.len(),
             columns: Some(names),
             json_scalars: Vec::new(),
+            computed: Vec::new(),
             keys: Vec::new(),
             token: None,
             limit: None,

@@ -71,10 +71,67 @@ pub enum Field {
     Tag(String),
     /// A path into `metadata` or `data`; at least one step.
     Path(Column, Vec<Step>),
+    /// A field of the event table joined with itself.
+    Joined(Relation, Box<Self>),
+    /// A column of another table, or a path into one that is JSON.
+    Foreign(Box<Foreign>),
+    /// A column of the aggregated rows.
+    Output(Output),
+}
+
+/// A relation of a query's FROM: the table it reads is 0, its joins count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Relation(pub u32);
+
+/// A column of a table other than the event table.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Foreign {
+    /// Which table of the query.
+    pub relation: Relation,
+    /// The column's name, as the catalog has it.
+    pub column: String,
+    /// What it holds.
+    pub holds: Holds,
+    /// Whether it can be NULL: by itself, or because its row is missing in a left join.
+    pub nullable: bool,
+    /// A path into it, where it holds JSON.
+    pub steps: Vec<Step>,
+}
+
+/// What a column of another table holds, as far as comparisons care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Holds {
+    /// `text`.
+    Text,
+    /// Text of another type: `varchar`, `char`, `name`.
+    TextLike,
+    /// `uuid`.
+    Uuid,
+    /// `timestamptz`.
+    Time,
+    /// `jsonb`.
+    Jsonb,
+    /// `json`.
+    Json,
+    /// Anything else: it is read as the JSON that `to_jsonb` makes of it.
+    Other,
+}
+
+/// A column of the aggregated rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Output {
+    /// Its place, from 0.
+    pub column: usize,
+    /// How its values compare.
+    pub kind: Kind,
+    /// Whether it is a number of SQL, to be compared as JSON compares numbers.
+    pub number: bool,
+    /// Whether it can be NULL.
+    pub nullable: bool,
 }
 
 /// How the values of a field compare.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// By code point.
     Text,
@@ -128,8 +185,11 @@ impl Field {
     }
 
     /// How values of this field compare.
-    pub const fn kind(&self) -> Kind {
+    pub fn kind(&self) -> Kind {
         match self {
+            Self::Joined(_, field) => field.kind(),
+            Self::Foreign(foreign) => foreign.kind(),
+            Self::Output(output) => output.kind,
             Self::Column(Column::Id) => Kind::Uuid,
             Self::Column(Column::Type) | Self::Tag(_) => Kind::Text,
             Self::Column(Column::Timestamp | Column::CreatedAt) => Kind::Time,
@@ -139,12 +199,39 @@ impl Field {
         }
     }
 
-    /// Whether an event may lack it.
+    /// Whether a row may lack it.
     pub const fn nullable(&self) -> bool {
-        !matches!(
-            self,
-            Self::Column(Column::Id | Column::Type | Column::Timestamp)
-        )
+        match self {
+            Self::Foreign(foreign) => foreign.nullable,
+            Self::Output(output) => output.nullable,
+            _ => !matches!(
+                self,
+                Self::Column(Column::Id | Column::Type | Column::Timestamp)
+            ),
+        }
+    }
+
+    /// Whether it is a value inside JSON, or read as one, and not a whole document of an event.
+    pub fn is_json_scalar(&self) -> bool {
+        match self {
+            Self::Path(..) => true,
+            Self::Joined(_, field) => field.is_json_scalar(),
+            Self::Foreign(foreign) => foreign.kind() == Kind::Json,
+            _ => false,
+        }
+    }
+}
+
+impl Foreign {
+    /// How its values compare.
+    pub fn kind(&self) -> Kind {
+        match self.holds {
+            _ if !self.steps.is_empty() => Kind::Json,
+            Holds::Text | Holds::TextLike => Kind::Text,
+            Holds::Uuid => Kind::Uuid,
+            Holds::Time => Kind::Time,
+            Holds::Jsonb | Holds::Json | Holds::Other => Kind::Json,
+        }
     }
 }
 
@@ -153,7 +240,10 @@ const fn malformed(why: &'static str) -> FieldError {
 }
 
 /// `.key`, `[n]` and `["any.key"]`, one after the other.
-fn steps(mut rest: &str) -> Result<Vec<Step>, FieldError> {
+///
+/// # Errors
+/// [`FieldError::Malformed`].
+pub fn steps(mut rest: &str) -> Result<Vec<Step>, FieldError> {
     let mut steps = Vec::new();
     while !rest.is_empty() {
         let (step, next) = if let Some(after) = rest.strip_prefix('.') {

@@ -1,5 +1,6 @@
 //! Events, field paths, values, time and errors. No I/O.
 
+pub mod catalog;
 pub mod duration;
 pub mod error;
 pub mod field;

@@ -109,10 +109,14 @@ pub fn whole(wire: &Wire, path: &Path<'_>) -> Result<u64> {
     })
 }
 
-/// The field that a text names.
-pub fn field(wire: &Wire, path: &Path<'_>) -> Result<Field> {
+/// The field that a text names, as `parse` reads names.
+pub fn field(
+    wire: &Wire,
+    path: &Path<'_>,
+    parse: impl FnOnce(&str) -> Result<Field, FieldError>,
+) -> Result<Field> {
     let name = text(wire, path)?;
-    Field::parse(name).map_err(|e| match e {
+    parse(name).map_err(|e| match e {
         FieldError::Unknown => Error::UnknownField {
             path: path.to_string(),
             field: name.to_owned(),

@@ -266,7 +266,9 @@ mod tests {
     use serde_json::{Value, json};
 
     fn impossible(condition: &Value) -> bool {
-        is_contradiction(&Condition::parse(condition, &Path::Root).unwrap())
+        is_contradiction(
+            &Condition::parse(condition, &Path::Root, &crate::model::field::Field::parse).unwrap(),
+        )
     }
 
     fn both(a: &Value, b: &Value) -> Value {

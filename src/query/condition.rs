@@ -5,11 +5,14 @@ use serde_json::{Map, Value as Wire};
 use super::operand::{json, operand};
 use crate::model::{
     Error, Result,
-    field::{Field, Kind},
+    field::{Field, FieldError, Kind},
     path::Path,
     value::{Json, Value},
     wire::{boolean, field, known_keys, list, object, shown, text},
 };
+
+/// What the names in a condition stand for.
+pub type Names<'a> = &'a dyn Fn(&str) -> Result<Field, FieldError>;
 
 /// A test of events in three-valued logic: a missing value makes a leaf unknown, and only events
 /// for which the whole is true are kept.
@@ -118,6 +121,11 @@ impl Condition {
         Self::And(Vec::new())
     }
 
+    /// Whether it is nothing but [`Condition::always`], however often.
+    pub fn is_always(&self) -> bool {
+        matches!(self, Self::And(all) if all.iter().all(Self::is_always))
+    }
+
     /// One test.
     pub const fn leaf(field: Field, test: Test) -> Self {
         Self::Leaf(Leaf { field, test })
@@ -134,8 +142,8 @@ impl Condition {
     ///
     /// # Errors
     /// The path of what is wrong.
-    pub fn parse(wire: &Wire, path: &Path<'_>) -> Result<Self> {
-        parse(wire, path, 0)
+    pub fn parse(wire: &Wire, path: &Path<'_>, names: Names<'_>) -> Result<Self> {
+        parse(wire, path, names, 0)
     }
 }
 
@@ -144,7 +152,7 @@ const MAX_DEPTH: usize = 64;
 const LEAF_KEYS: [&str; 3] = ["field", "op", "value"];
 const OPERATORS: &str = "eq, ne, lt, lte, gt, gte, in, notIn, between, like, ilike, startsWith, regex, exists, contains";
 
-fn parse(wire: &Wire, path: &Path<'_>, depth: usize) -> Result<Condition> {
+fn parse(wire: &Wire, path: &Path<'_>, names: Names<'_>, depth: usize) -> Result<Condition> {
     if depth > MAX_DEPTH {
         return Err(Error::invalid(path, "is nested deeper than 64 levels"));
     }
@@ -160,7 +168,7 @@ fn parse(wire: &Wire, path: &Path<'_>, depth: usize) -> Result<Condition> {
             let parsed: Result<Vec<_>> = arms
                 .iter()
                 .enumerate()
-                .map(|(i, arm)| parse(arm, &here.index(i), depth + 1))
+                .map(|(i, arm)| parse(arm, &here.index(i), names, depth + 1))
                 .collect();
             return Ok(join(parsed?));
         }
@@ -170,18 +178,19 @@ fn parse(wire: &Wire, path: &Path<'_>, depth: usize) -> Result<Condition> {
         return Ok(Condition::Not(Box::new(parse(
             inner,
             &path.key("not"),
+            names,
             depth + 1,
         )?)));
     }
     known_keys(members, path, &LEAF_KEYS)?;
-    parse_leaf(members, path)
+    parse_leaf(members, path, names)
 }
 
-fn parse_leaf(members: &Map<String, Wire>, path: &Path<'_>) -> Result<Condition> {
+fn parse_leaf(members: &Map<String, Wire>, path: &Path<'_>, names: Names<'_>) -> Result<Condition> {
     let name = members
         .get("field")
         .ok_or_else(|| Error::invalid(path, "must have a field, or be and, or, not"))?;
-    let field = field(name, &path.key("field"))?;
+    let field = field(name, &path.key("field"), names)?;
     let op_path = path.key("op");
     let op = text(
         members

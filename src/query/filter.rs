@@ -4,6 +4,7 @@ use serde_json::{Map, Value as Wire};
 
 use super::condition::{CompareOp, Condition, MatchKind, Test};
 use super::operand::{time, uuid};
+use super::scope::Scope;
 use crate::model::{
     Error, Result,
     field::{Column, Field},
@@ -36,10 +37,18 @@ const KEYS: [&str; 12] = [
 ];
 
 /// Parses a filter into the conjunction that it means. `{}` is true for every event.
-pub fn parse(wire: &Wire, path: &Path<'_>) -> Result<Condition> {
+pub fn parse(wire: &Wire, path: &Path<'_>, scope: &Scope) -> Result<Condition> {
     let members = object(wire, path, "an event filter")?;
     known_keys(members, path, &KEYS)?;
     let mut all = Vec::new();
+    if !scope.reads_events()
+        && let Some(key) = members.keys().find(|key| *key != "where")
+    {
+        return Err(Error::invalid(
+            path.key(key),
+            "is for events: a filter of another table has only where",
+        ));
+    }
     if let Some(ids) = members.get("eventIds") {
         let here = path.key("eventIds");
         let ids: Result<Vec<_>> = list(ids, &here, "ids")?
@@ -65,7 +74,9 @@ pub fn parse(wire: &Wire, path: &Path<'_>) -> Result<Condition> {
     }
     all.extend(time_range(members, path)?);
     if let Some(condition) = members.get("where") {
-        all.push(Condition::parse(condition, &path.key("where"))?);
+        all.push(Condition::parse(condition, &path.key("where"), &|name| {
+            scope.field(name)
+        })?);
     }
     if let Some(items) = members.get("anyOf") {
         let here = path.key("anyOf");

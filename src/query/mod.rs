@@ -1,16 +1,30 @@
 //! The caller's question: parsed, checked, with the path of what is wrong.
 
+mod aggregate;
 mod condition;
 mod cursor;
 mod filter;
+mod group;
 mod hints;
+mod join;
 mod operand;
+mod order;
 mod parse;
+mod scope;
+mod select;
+mod window;
 
+pub use aggregate::{Aggregate, EVENT_ORDER, Function};
 pub use condition::{CompareOp, Condition, Leaf, MatchKind, Test};
 pub use cursor::{Cursor, KeyValue};
+pub use group::Grouping;
 pub use hints::Hints;
-pub use parse::{EventQuery, NullsOrder, OrderBy, Output, SortDirection};
+pub use join::Join;
+pub use order::{NullsOrder, OrderBy, SortDirection};
+pub use parse::EventQuery;
+pub use scope::Source;
+pub use select::Selected;
+pub use window::{Bucket, Every, Fill, Window};
 
 #[cfg(test)]
 mod tests;

@@ -7,23 +7,38 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::condition::Condition;
 use super::filter;
+use super::group::Grouping;
 use super::hints::Hints;
+use super::join::{self, Join, table_name};
+use super::order::{self, OrderBy, total_order};
+use super::scope::{Scope, Source};
+use super::select::{self, Selected};
+use super::window::Window;
 use crate::model::{
     Error, Result,
-    field::{Column, Field},
+    catalog::Catalog,
+    field::{Column, Field, Relation},
     path::Path,
-    wire::{field, known_keys, list, object, text, whole},
+    wire::{known_keys, list, object, text, whole},
 };
 
-/// A checked query over events.
+/// A checked query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventQuery {
     /// The caller's name for it.
     pub id: Option<String>,
-    /// What an event must satisfy.
+    /// The table it reads.
+    pub from: Source,
+    /// What a row must satisfy.
     pub filter: Condition,
-    /// The columns of a row; `None` for whole events.
-    pub select: Option<Vec<Output>>,
+    /// What is joined.
+    pub joins: Vec<Join>,
+    /// The columns of a row; `None` for whole rows of the table it reads.
+    pub select: Option<Vec<Selected>>,
+    /// How rows are gathered, where they are.
+    pub grouping: Option<Grouping>,
+    /// The time it looks at. Fixed bounds are in the filter too.
+    pub window: Option<Window>,
     /// As the caller wrote it; empty for the default.
     pub order_by: Vec<OrderBy>,
     /// The most rows.
@@ -34,44 +49,6 @@ pub struct EventQuery {
     pub after: Option<String>,
     /// How to run it.
     pub hints: Hints,
-}
-
-/// A column of the result.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Output {
-    /// The key in a row.
-    pub name: String,
-    /// What it holds.
-    pub field: Field,
-}
-
-/// One key of the order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct OrderBy {
-    /// What is compared.
-    pub field: Field,
-    /// Which way.
-    pub direction: SortDirection,
-    /// Where missing values go; `None` for PostgreSQL's default, which takes them as greatest.
-    pub nulls: Option<NullsOrder>,
-}
-
-/// Ascending or descending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SortDirection {
-    /// Smallest first.
-    Asc,
-    /// Greatest first.
-    Desc,
-}
-
-/// Where missing values go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum NullsOrder {
-    /// Before all others.
-    First,
-    /// After all others.
-    Last,
 }
 
 const KEYS: [&str; 18] = [
@@ -95,27 +72,38 @@ const KEYS: [&str; 18] = [
     "hints",
 ];
 /// Parts of the contract that this version declines, each by name, rather than ignore it.
-const UNSUPPORTED: [&str; 9] = [
-    "from",
-    "joins",
-    "groupBy",
-    "aggregates",
-    "timeWindow",
-    "timeBucket",
-    "having",
-    "pattern",
-    "sequence",
-];
+const UNSUPPORTED: [&str; 2] = ["pattern", "sequence"];
 
 impl EventQuery {
     /// Parses the JSON text of a query.
     ///
     /// # Errors
     /// The path of what is wrong.
-    pub fn from_json(text: &str) -> Result<Self> {
+    pub fn from_json(text: &str, catalog: &Catalog) -> Result<Self> {
         let wire: Wire = serde_json::from_str(text)
             .map_err(|e| Error::invalid("", format!("is not JSON: {e}")))?;
-        Self::parse(&wire)
+        Self::parse(&wire, catalog)
+    }
+
+    /// The tables that a query's JSON text names, for the catalog to look up. What is malformed
+    /// names none: [`EventQuery::parse`] says so.
+    pub fn tables(text: &str) -> Vec<String> {
+        let mentions = |key: &[u8]| memchr::memmem::find(text.as_bytes(), key).is_some();
+        if !mentions(b"\"from\"") && !mentions(b"\"joins\"") {
+            return Vec::new();
+        }
+        let wire: Wire = serde_json::from_str(text).unwrap_or_default();
+        let joined = wire.get("joins").and_then(Wire::as_array);
+        let joined = joined
+            .into_iter()
+            .flatten()
+            .filter_map(|join| join.get("table"));
+        wire.get("from")
+            .into_iter()
+            .chain(joined)
+            .filter_map(|name| table_name(name, &Path::Root).ok())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The path of the regular expression in a query's JSON text, or of the filter where there are
@@ -136,7 +124,7 @@ impl EventQuery {
     ///
     /// # Errors
     /// The path of what is wrong.
-    pub fn parse(wire: &Wire) -> Result<Self> {
+    pub fn parse(wire: &Wire, catalog: &Catalog) -> Result<Self> {
         let root = Path::Root;
         let members = object(wire, &root, "a query")?;
         known_keys(members, &root, &KEYS)?;
@@ -146,50 +134,78 @@ impl EventQuery {
                 what: "this version has no such queries yet".into(),
             });
         }
+        let from = match members.get("from") {
+            None => Source::Events,
+            Some(wire) => {
+                let here = root.key("from");
+                join::source(table_name(wire, &here)?, &here, catalog)?
+            }
+        };
+        let mut scope = Scope::of(from.clone());
+        let joins = join::parse(members, &root, catalog, &mut scope)?;
         let filter = members
             .get("filter")
             .ok_or_else(|| Error::invalid("filter", "is missing; {} filters nothing"))?;
-        let filter = filter::parse(filter, &root.key("filter"))?;
-        let select = parse_select(members, &root)?;
-        let order_by = members.get("orderBy").map_or(Ok(Vec::new()), |o| {
-            parse_order(o, &root.key("orderBy"), select.as_deref())
+        let mut filter = filter::parse(filter, &root.key("filter"), &scope)?;
+        let window = window(members, &root, &scope)?;
+        if let Some(bounds) = window.as_ref().and_then(Window::condition) {
+            filter = Condition::And(vec![filter, bounds]);
+        }
+        let grouping = Grouping::parse(members, &root, &scope, window.as_ref())?;
+        let select = match &grouping {
+            Some(grouping) => {
+                check_grouped_select(members, &root, grouping)?;
+                None
+            }
+            None => select::parse(members, &root, &scope)?,
+        };
+        let order_by = members.get("orderBy").map_or(Ok(Vec::new()), |wire| {
+            order::parse(wire, &root.key("orderBy"), &|name| match &grouping {
+                Some(grouping) => grouping.field(name),
+                // A name that `select` gave wins over a column, as in SQL.
+                None => match select.iter().flatten().find(|s| s.name == name) {
+                    Some(selected) => Ok(selected.field.clone()),
+                    None => scope.field(name),
+                },
+            })
         })?;
-        let number = |key: &'static str| {
-            members
-                .get(key)
-                .map(|n| whole(n, &root.key(key)))
-                .transpose()
+        let query = Self {
+            id: string(members, &root, "id")?,
+            from,
+            filter,
+            joins,
+            select,
+            grouping,
+            window,
+            order_by,
+            limit: number(members, &root, "limit")?,
+            offset: number(members, &root, "offset")?,
+            after: string(members, &root, "after")?,
+            hints: members.get("hints").map_or(Ok(Hints::default()), |h| {
+                Hints::parse(h, &root.key("hints"))
+            })?,
         };
-        let (limit, offset) = (number("limit")?, number("offset")?);
-        let string = |key: &'static str| {
-            members
-                .get(key)
-                .map(|t| text(t, &root.key(key)).map(str::to_owned))
-                .transpose()
-        };
-        let (id, after) = (string("id")?, string("after")?);
-        if id.as_deref() == Some("") {
+        query.check()?;
+        Ok(query)
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.id.as_deref() == Some("") {
             return Err(Error::invalid("id", "is empty"));
         }
-        if after.is_some() && offset.is_some() {
+        if self.after.is_some() && self.offset.is_some() {
             return Err(Error::invalid(
                 "after",
                 "does not go with offset: a cursor says where to begin",
             ));
         }
-        let hints = members.get("hints").map_or(Ok(Hints::default()), |h| {
-            Hints::parse(h, &root.key("hints"))
-        })?;
-        Ok(Self {
-            id,
-            filter,
-            select,
-            order_by,
-            limit,
-            offset,
-            after,
-            hints,
-        })
+        if self.after.is_some() && !self.can_continue() {
+            return Err(Error::invalid(
+                "after",
+                "needs rows that can be told apart, and a table here has no primary key",
+            ));
+        }
+        Ok(())
     }
 
     /// Whether rows must come in a total order: they are cut, or continued.
@@ -197,44 +213,116 @@ impl EventQuery {
         self.limit.is_some() || self.offset.is_some() || self.after.is_some()
     }
 
+    /// Whether a page can be continued: its rows can be told apart.
+    pub fn can_continue(&self) -> bool {
+        self.ties().is_some()
+    }
+
+    /// Whether it gives no rows where no row satisfies its filter.
+    pub fn needs_rows(&self) -> bool {
+        let Some(grouping) = &self.grouping else {
+            return true;
+        };
+        let nothing = matches!(self.window, Some(Window::Between(Some(a), Some(b))) if a == b);
+        !grouping.makes_rows() || (nothing && !grouping.is_whole())
+    }
+
     /// The order that rows come in, made total where rows are cut or continued.
     pub fn order(&self) -> Vec<OrderBy> {
-        if self.is_paged() {
-            total_order(&self.order_by)
+        let in_time = (self.grouping.as_ref()).is_some_and(|grouping| grouping.bucket.is_some());
+        if self.is_paged() || (in_time && self.order_by.is_empty()) {
+            self.total_order()
         } else {
             self.order_by.clone()
         }
     }
 
-    /// What a cursor of this query must have come from: the same table, constants and order.
-    /// Limit, selection and hints may change between pages.
+    /// Without keys (timestamp, id), or the groups; else the caller's keys, and behind them what
+    /// tells rows apart.
+    fn total_order(&self) -> Vec<OrderBy> {
+        let ties = self.ties().unwrap_or_default();
+        let by_time = OrderBy::ascending(Field::Column(Column::Timestamp));
+        if self.order_by.is_empty() && self.grouping.is_none() && self.from == Source::Events {
+            return total_order(&[by_time], &ties);
+        }
+        total_order(&self.order_by, &ties)
+    }
+
+    /// The fields that tell rows apart; `None` where a table has no primary key.
+    fn ties(&self) -> Option<Vec<Field>> {
+        if let Some(grouping) = &self.grouping {
+            let columns = grouping.key_columns().into_iter();
+            return Some(columns.map(|column| Field::Output(column.output)).collect());
+        }
+        let joined = self.joins.iter().map(|join| (&join.source, join.left));
+        let mut ties = Vec::new();
+        for (relation, (source, optional)) in
+            (0..).zip(std::iter::once((&self.from, false)).chain(joined))
+        {
+            ties.extend(source.key(Relation(relation), optional)?);
+        }
+        Some(ties)
+    }
+
+    /// What a cursor of this query must have come from: the same tables, constants, groups and
+    /// order. Limit, selection and hints may change between pages.
     pub fn identity(&self, table: &str) -> u64 {
         let mut hasher = Xxh3::new();
-        (table, &self.filter, total_order(&self.order_by)).hash(&mut hasher);
+        (table, &self.from, &self.filter, &self.joins).hash(&mut hasher);
+        (&self.grouping, &self.window, self.total_order()).hash(&mut hasher);
         hasher.finish()
     }
 }
 
-/// Without keys (timestamp, id); else the caller's keys, and the id behind them where it is not
-/// among them already. Keys behind the id decide nothing and are left out.
-fn total_order(keys: &[OrderBy]) -> Vec<OrderBy> {
-    let ascending = |column| OrderBy {
-        field: Field::Column(column),
-        direction: SortDirection::Asc,
-        nulls: None,
-    };
-    let mut order = keys.to_vec();
-    if order.is_empty() {
-        order.push(ascending(Column::Timestamp));
+fn window(members: &Map<String, Wire>, root: &Path<'_>, scope: &Scope) -> Result<Option<Window>> {
+    match members.get("timeWindow") {
+        None => Ok(None),
+        Some(_) if !scope.reads_events() => Err(Error::invalid("timeWindow", "is for events")),
+        Some(wire) => Window::parse(wire, &root.key("timeWindow")).map(Some),
     }
-    match order
-        .iter()
-        .position(|key| key.field == Field::Column(Column::Id))
-    {
-        Some(at) => order.truncate(at + 1),
-        None => order.push(ascending(Column::Id)),
+}
+
+/// With groups, `select` may only repeat their fields.
+fn check_grouped_select(
+    members: &Map<String, Wire>,
+    root: &Path<'_>,
+    grouping: &Grouping,
+) -> Result<()> {
+    let columns = grouping.key_columns();
+    for part in ["select", "selectAs"] {
+        let Some(wire) = members.get(part) else {
+            continue;
+        };
+        let path = root.key(part);
+        for (i, item) in list(wire, &path, "fields")?.iter().enumerate() {
+            let here = path.index(i);
+            let (name, field) = match item.as_array().map(Vec::as_slice) {
+                Some([name, field]) => (text(name, &here)?, text(field, &here)?),
+                _ => (text(item, &here)?, text(item, &here)?),
+            };
+            if name != field || !columns.iter().any(|column| column.name == name) {
+                return Err(Error::invalid(
+                    here,
+                    "is no group: with groups or aggregates, select may only repeat group fields",
+                ));
+            }
+        }
     }
-    order
+    Ok(())
+}
+
+fn number(members: &Map<String, Wire>, root: &Path<'_>, key: &str) -> Result<Option<u64>> {
+    members
+        .get(key)
+        .map(|wire| whole(wire, &root.key(key)))
+        .transpose()
+}
+
+fn string(members: &Map<String, Wire>, root: &Path<'_>, key: &str) -> Result<Option<String>> {
+    members
+        .get(key)
+        .map(|wire| text(wire, &root.key(key)).map(str::to_owned))
+        .transpose()
 }
 
 fn find_regex(wire: &Wire, path: &Path<'_>, found: &mut Vec<String>) {
@@ -255,128 +343,4 @@ fn find_regex(wire: &Wire, path: &Path<'_>, found: &mut Vec<String>) {
         }
         _ => {}
     }
-}
-
-/// PostgreSQL takes 1,664 columns, and sort keys are columns too: two of each JSON field.
-const MAX_SELECTED: usize = 1000;
-const MAX_SORT_KEYS: usize = 100;
-
-/// The columns of `select`, a list of fields, and of `selectAs`, a list of names and fields.
-/// Repeated fields collapse; `None` where neither is there.
-fn parse_select(members: &Map<String, Wire>, root: &Path<'_>) -> Result<Option<Vec<Output>>> {
-    let mut outputs: Vec<Output> = Vec::new();
-    let mut add =
-        |output: Output, path: &Path<'_>| match outputs.iter().find(|o| o.name == output.name) {
-            None if outputs.len() == MAX_SELECTED => Err(Error::invalid(
-                path,
-                "is one field more than the 1,000 that can be selected",
-            )),
-            None => {
-                outputs.push(output);
-                Ok(())
-            }
-            Some(same) if same.field == output.field => Ok(()),
-            Some(_) => Err(Error::invalid(path, "is a name that another field has")),
-        };
-    if let Some(wire) = members.get("select") {
-        let here = root.key("select");
-        for (i, item) in list(wire, &here, "fields")?.iter().enumerate() {
-            let here = here.index(i);
-            let output = Output {
-                name: text(item, &here)?.to_owned(),
-                field: field(item, &here)?,
-            };
-            add(output, &here)?;
-        }
-    }
-    if let Some(wire) = members.get("selectAs") {
-        let here = root.key("selectAs");
-        for pair in list(wire, &here, "names and fields")? {
-            let Some([Wire::String(name), wanted]) = pair.as_array().map(Vec::as_slice) else {
-                return Err(Error::invalid(
-                    here,
-                    "must be an object of names and fields",
-                ));
-            };
-            let here = here.key(name);
-            if name.is_empty() || name.contains('\0') {
-                return Err(Error::invalid(
-                    here,
-                    "is no name: it is empty or contains U+0000",
-                ));
-            }
-            add(
-                Output {
-                    name: name.clone(),
-                    field: field(wanted, &here)?,
-                },
-                &here,
-            )?;
-        }
-    }
-    Ok((!outputs.is_empty()).then_some(outputs))
-}
-
-fn parse_order(wire: &Wire, path: &Path<'_>, select: Option<&[Output]>) -> Result<Vec<OrderBy>> {
-    let mut order: Vec<OrderBy> = Vec::new();
-    for (i, item) in list(wire, path, "sort keys")?.iter().enumerate() {
-        let here = path.index(i);
-        let members = object(
-            item,
-            &here,
-            "a sort key such as { field: 'timestamp', direction: 'desc' }",
-        )?;
-        known_keys(members, &here, &["field", "direction", "nulls"])?;
-        let name = members
-            .get("field")
-            .ok_or_else(|| Error::invalid(here.key("field"), "is missing"))?;
-        // A name that `select` gave wins over a column, as in SQL.
-        let named = select.and_then(|outputs| {
-            outputs
-                .iter()
-                .find(|o| Some(o.name.as_str()) == name.as_str())
-        });
-        let field =
-            named.map_or_else(|| field(name, &here.key("field")), |o| Ok(o.field.clone()))?;
-        let direction = match word(members.get("direction"), &here.key("direction"))? {
-            None | Some("asc") => SortDirection::Asc,
-            Some("desc") => SortDirection::Desc,
-            Some(_) => {
-                return Err(Error::invalid(
-                    here.key("direction"),
-                    "must be 'asc' or 'desc'",
-                ));
-            }
-        };
-        let nulls = match word(members.get("nulls"), &here.key("nulls"))? {
-            None => None,
-            Some("first") => Some(NullsOrder::First),
-            Some("last") => Some(NullsOrder::Last),
-            Some(_) => {
-                return Err(Error::invalid(
-                    here.key("nulls"),
-                    "must be 'first' or 'last'",
-                ));
-            }
-        };
-        // A field that was a key before decides nothing.
-        if !order.iter().any(|o| o.field == field) {
-            if order.len() == MAX_SORT_KEYS {
-                return Err(Error::invalid(
-                    here,
-                    "is one key more than the 100 that can be sorted by",
-                ));
-            }
-            order.push(OrderBy {
-                field,
-                direction,
-                nulls,
-            });
-        }
-    }
-    Ok(order)
-}
-
-fn word<'a>(wire: Option<&'a Wire>, path: &Path<'_>) -> Result<Option<&'a str>> {
-    wire.map(|w| text(w, path)).transpose()
 }

@@ -4,8 +4,12 @@ use serde_json::{Value as Wire, json};
 
 use super::EventQuery;
 
+fn parse(query: &Wire) -> crate::model::Result<EventQuery> {
+    EventQuery::parse(query, &crate::model::catalog::Catalog::default())
+}
+
 fn refused(query: &Wire) -> (String, String) {
-    let error = EventQuery::parse(query).unwrap_err();
+    let error = parse(query).unwrap_err();
     (
         error.code().to_owned(),
         error.path().unwrap_or_default().to_owned(),
@@ -56,7 +60,7 @@ refuses! {
 
 #[test]
 fn a_typo_is_met_with_a_suggestion() {
-    let error = EventQuery::parse(&json!({ "filter": {}, "limitt": 1 })).unwrap_err();
+    let error = parse(&json!({ "filter": {}, "limitt": 1 })).unwrap_err();
     assert!(
         error.to_string().contains("did you mean \"limit\"?"),
         "{error}"
@@ -65,7 +69,7 @@ fn a_typo_is_met_with_a_suggestion() {
 
 #[test]
 fn repeated_fields_collapse() {
-    let query = EventQuery::parse(&json!({ "filter": {}, "select": ["id", "type", "id"], "orderBy": [{ "field": "type" }, { "field": "type", "direction": "desc" }] })).unwrap();
+    let query = parse(&json!({ "filter": {}, "select": ["id", "type", "id"], "orderBy": [{ "field": "type" }, { "field": "type", "direction": "desc" }] })).unwrap();
     assert_eq!(
         (query.select.map(|s| s.len()), query.order_by.len()),
         (Some(2), 1)
@@ -74,7 +78,7 @@ fn repeated_fields_collapse() {
 
 #[test]
 fn an_order_can_use_a_name_of_the_selection() {
-    let query = EventQuery::parse(&json!({ "filter": {}, "selectAs": [["issue", "tags.issueId"]], "orderBy": [{ "field": "issue" }] })).unwrap();
+    let query = parse(&json!({ "filter": {}, "selectAs": [["issue", "tags.issueId"]], "orderBy": [{ "field": "issue" }] })).unwrap();
     assert_eq!(
         query.order_by[0].field,
         crate::model::field::Field::Tag("issueId".into())
@@ -83,7 +87,7 @@ fn an_order_can_use_a_name_of_the_selection() {
 
 #[test]
 fn identity_is_of_constants_order_and_table_only() {
-    let identity = |query: Wire, table| EventQuery::parse(&query).unwrap().identity(table);
+    let identity = |query: Wire, table| parse(&query).unwrap().identity(table);
     let base = || json!({ "filter": { "where": { "field": "data.x", "op": "eq", "value": { "a": 1, "b": 2 } } }, "limit": 1 });
     let same = json!({ "filter": { "where": { "field": "data.x", "op": "eq", "value": { "b": 2, "a": 1 } } }, "limit": 9, "select": ["id"] });
     assert_eq!(identity(base(), "t"), identity(same, "t"));

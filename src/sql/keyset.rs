@@ -62,6 +62,11 @@ impl SortKey<'_> {
         self.form == Form::Plain && self.field == field
     }
 
+    /// Whether the key is written as the field is selected: a number of SQL is compared as JSON.
+    pub fn is_as_selected(&self) -> bool {
+        !matches!(self.field, Field::Output(output) if output.number)
+    }
+
     /// The kind of the key's values.
     pub fn kind(&self) -> Kind {
         if self.form == Form::Characters {
@@ -82,12 +87,13 @@ impl SortKey<'_> {
             (KeyValue::Time(at), Kind::Time) => Bind::Time(*at),
             (KeyValue::Text(text), Kind::Text) => Bind::Text(text.clone()),
             (KeyValue::Json(text), Kind::Json) => Bind::Json(text.clone()),
-            _ => return Err(foreign()),
+            _ => return Err(foreign_cursor()),
         }))
     }
 }
 
-fn foreign() -> Error {
+/// The error of a cursor that another query made.
+pub fn foreign_cursor() -> Error {
     Error::invalid(
         "after",
         "is a cursor of another query: filter, order and table must be the same",
@@ -122,7 +128,8 @@ impl Writer<'_> {
 
     /// The key as the server compares it.
     fn compared(&mut self, key: &SortKey<'_>) -> &mut Self {
-        let bare = matches!(key.field, Field::Column(_)) && key.form == Form::Plain;
+        let bare =
+            matches!(key.field, Field::Column(_) | Field::Output(_)) && key.form == Form::Plain;
         let (open, close) = if bare { ("", "") } else { ("(", ")") };
         self.sql(open).sort_key(key).sql(close);
         self.sql(if key.kind() == Kind::Text {
@@ -157,7 +164,7 @@ impl Writer<'_> {
     /// INVALID_QUERY at `after` where the cursor's values do not fit the keys.
     pub fn behind(&mut self, keys: &[SortKey<'_>], cursor: &[KeyValue]) -> Result<&mut Self> {
         if keys.len() != cursor.len() {
-            return Err(foreign());
+            return Err(foreign_cursor());
         }
         let values: Vec<_> = keys
             .iter()
@@ -165,7 +172,7 @@ impl Writer<'_> {
             .map(|(key, value)| key.bind(value))
             .collect::<Result<_>>()?;
         let (Some(first), Some(first_value)) = (keys.first(), values.first()) else {
-            return Err(foreign());
+            return Err(foreign_cursor());
         };
         let uniform = keys
             .iter()

@@ -5,9 +5,13 @@
 //! where they are plain words, so that an index on the same expression serves even a generic
 //! plan, and bound where they are not.
 
+mod aggregate;
+mod bucket;
 mod condition;
 mod field;
+mod group;
 mod keyset;
+mod relation;
 mod select;
 mod user;
 mod writer;

@@ -1,13 +1,14 @@
 //! The statement of a query.
 
-use super::keyset::sort_keys;
+use super::keyset::{SortKey, foreign_cursor, sort_keys};
 use super::writer::{Bind, Writer};
 use crate::model::{
     Error, Result,
-    field::{Column, Field, Kind},
+    field::{self as model, Field, Kind, Relation},
     table::TableNames,
+    time::Timestamp,
 };
-use crate::query::{Condition, Cursor, EventQuery};
+use crate::query::{Aggregate, Cursor, EventQuery, Grouping, KeyValue, Source, Window};
 
 /// What the compiler must know of the table and its database.
 #[derive(Clone, Debug)]
@@ -42,6 +43,8 @@ pub struct Statement {
     pub visible: usize,
     /// Which columns are values inside JSON, whose integers follow the client's bigint mode.
     pub json_scalars: Vec<usize>,
+    /// Which columns are computed numbers, that come as the nearest double.
+    pub computed: Vec<usize>,
     /// Where the cursor's values stand in a row.
     pub keys: Vec<KeySource>,
     /// Where the snapshot's text stands in a row.
@@ -73,66 +76,60 @@ pub fn compile(query: &EventQuery, target: &Target, purpose: Purpose) -> Result<
     let identity = query.identity(&target.table.quoted());
     let order = query.order();
     let keys = sort_keys(&order, target.code_point_collation);
+    let page = Page::of(query, identity)?;
     let buffered = purpose == Purpose::Buffered;
     let mut w = Writer::new(&target.table);
+    w.frozen_clock = page.clock;
 
-    let fields: Vec<Field> = match &query.select {
-        None => Column::EVENT.map(Field::Column).to_vec(),
-        Some(outputs) => outputs.iter().map(|o| o.field.clone()).collect(),
-    };
-    w.sql("SELECT ")
-        .join(fields.iter().enumerate(), ", ", |w, (i, field)| {
-            w.field(field);
-            // Named for people; the module itself reads by place. A longer name would be cut.
-            if let Some(name) = query
-                .select
-                .as_ref()
-                .map(|outputs| &outputs[i].name)
-                .filter(|n| n.len() <= 63 && !n.contains('\0'))
-            {
-                w.sql(" AS ").ident(name);
-            }
-        });
-    let mut width = fields.len();
-    let mut sources = Vec::new();
-    if buffered && query.limit.is_some() {
-        for key in &keys {
-            let column = fields
-                .iter()
-                .position(|f| key.is_plain(f))
-                .unwrap_or_else(|| {
-                    w.sql(", ").sort_key(key);
-                    width += 1;
-                    width - 1
-                });
-            sources.push(KeySource {
-                column,
-                kind: key.kind(),
-            });
-        }
+    let outputs = outputs(query);
+    w.sql("SELECT ");
+    if outputs.is_empty() {
+        // A table whose columns were not looked up.
+        w.sql("e.*");
     }
+    w.join(outputs.iter(), ", ", |w, output| {
+        w.selected(&output.field);
+        // Named for people; the module itself reads by place. A longer name would be cut.
+        if let Some(name) = output
+            .name
+            .as_ref()
+            .filter(|n| n.len() <= 63 && !n.contains('\0'))
+        {
+            w.sql(" AS ").ident(name);
+        }
+    });
+    let mut columns = HiddenColumns {
+        outputs: &outputs,
+        width: outputs.len(),
+    };
+    let sources = if buffered && query.limit.is_some() && query.can_continue() {
+        columns.cursor(&mut w, &keys, query)
+    } else {
+        Vec::new()
+    };
     let token = buffered.then(|| {
         // Evaluated once, before the first row, under the statement's own snapshot.
-        w.sql(", (SELECT pg_current_snapshot()::text)");
-        width
+        columns.add(&mut w, |w| {
+            w.sql("(SELECT pg_current_snapshot()::text)");
+        })
     });
-    w.sql(" ").event_table();
-    write_where(&mut w, query, &keys, identity)?;
+    let filtered = match &query.grouping {
+        None => w.relations(query).row_filter(query),
+        Some(grouping) => {
+            w.sql(" FROM (").aggregated(query, grouping).sql(") AS g");
+            let having = grouping.having.as_ref().filter(|h| !h.is_always());
+            if let Some(having) = having {
+                w.sql(" WHERE ").condition(having);
+            }
+            having.is_some()
+        }
+    };
+    if let Some(after) = &page.keys {
+        w.sql(if filtered { " AND " } else { " WHERE " })
+            .behind(&keys, after)?;
+    }
     w.order_by(&keys);
-    if let Some(limit) = query.limit {
-        let asked = if buffered {
-            limit.saturating_add(1)
-        } else {
-            limit
-        };
-        // Not a bind: without its value a generic plan takes a tenth of all rows to be wanted, and so
-        // the server never settles on one. Planned anew each time, a point query takes 1.3 times as long.
-        w.sql(" LIMIT ").number(asked);
-    }
-    if let Some(offset) = query.offset {
-        w.sql(" OFFSET ")
-            .bind(Bind::Integer(i64::try_from(offset).unwrap_or(i64::MAX)));
-    }
+    write_cut(&mut w, query, buffered);
     let (sql, binds) = w.finish();
     if binds.len() > MAX_BINDS {
         return Err(Error::invalid(
@@ -140,22 +137,20 @@ pub fn compile(query: &EventQuery, target: &Target, purpose: Purpose) -> Result<
             "has more than the 65,535 values that PostgreSQL takes: put values into lists, as one `in` for many `eq`",
         ));
     }
-    let columns = query
-        .select
-        .as_ref()
-        .map(|outputs| outputs.iter().map(|o| o.name.clone()).collect());
-    let json_scalars = fields
-        .iter()
-        .enumerate()
-        .filter(|(_, f)| matches!(f, Field::Path(..)))
-        .map(|(i, _)| i)
-        .collect();
+    let places = |is: fn(&Column) -> bool| {
+        let wanted = outputs.iter().enumerate().filter(|(_, output)| is(output));
+        wanted.map(|(place, _)| place).collect()
+    };
     Ok(Statement {
         sql,
         binds,
-        columns,
-        visible: fields.len(),
-        json_scalars,
+        columns: (!is_whole_event(query)).then(|| {
+            let names = outputs.iter().map(|o| o.name.clone().unwrap_or_default());
+            names.collect()
+        }),
+        visible: outputs.len(),
+        json_scalars: places(|output| output.json_scalar),
+        computed: places(|output| output.computed),
         keys: sources,
         token,
         limit: query.limit.filter(|_| buffered),
@@ -163,20 +158,156 @@ pub fn compile(query: &EventQuery, target: &Target, purpose: Purpose) -> Result<
     })
 }
 
-fn write_where(
-    w: &mut Writer<'_>,
-    query: &EventQuery,
-    keys: &[super::keyset::SortKey<'_>],
-    identity: u64,
-) -> Result<()> {
-    let filtered = !matches!(&query.filter, Condition::And(all) if all.is_empty());
-    if filtered {
-        w.sql(" WHERE ").condition(&query.filter);
+/// Where a page begins.
+#[derive(Default)]
+struct Page {
+    keys: Option<Vec<KeyValue>>,
+    /// Of a window that ends at the clock: what it was for page one.
+    clock: Option<Timestamp>,
+}
+
+impl Page {
+    fn of(query: &EventQuery, identity: u64) -> Result<Self> {
+        let Some(after) = &query.after else {
+            return Ok(Self::default());
+        };
+        let mut keys = Cursor::decode(after, identity)?.keys;
+        let mut clock = None;
+        if let Some(Window::Last(_)) = query.window {
+            match keys.pop() {
+                Some(KeyValue::Time(at)) => clock = Some(at),
+                _ => return Err(foreign_cursor()),
+            }
+        }
+        Ok(Self {
+            keys: Some(keys),
+            clock,
+        })
     }
-    if let Some(after) = &query.after {
-        let cursor = Cursor::decode(after, identity)?;
-        w.sql(if filtered { " AND " } else { " WHERE " })
-            .behind(keys, &cursor.keys)?;
+}
+
+/// A column that the caller sees.
+struct Column {
+    /// `None` where the row is a whole event, whose members have names of their own.
+    name: Option<String>,
+    field: Field,
+    json_scalar: bool,
+    computed: bool,
+}
+
+const fn is_whole_event(query: &EventQuery) -> bool {
+    query.select.is_none() && query.grouping.is_none() && matches!(query.from, Source::Events)
+}
+
+fn outputs(query: &EventQuery) -> Vec<Column> {
+    let column = |(name, field): (Option<String>, Field)| Column {
+        json_scalar: field.is_json_scalar(),
+        computed: false,
+        name,
+        field,
+    };
+    if let Some(grouping) = &query.grouping {
+        return aggregated_columns(grouping);
     }
-    Ok(())
+    if let Some(selected) = &query.select {
+        let fields = selected.iter();
+        return fields
+            .map(|s| column((Some(s.name.clone()), s.field.clone())))
+            .collect();
+    }
+    match &query.from {
+        Source::Events => model::Column::EVENT
+            .map(|c| column((None, Field::Column(c))))
+            .into(),
+        Source::Table(table) => table
+            .columns
+            .iter()
+            .filter_map(|c| {
+                let field = query.from.field(Relation(0), &c.name, false).ok()?;
+                Some(column((Some(c.name.clone()), field)))
+            })
+            .collect(),
+        Source::Named(_) => Vec::new(),
+    }
+}
+
+fn aggregated_columns(grouping: &Grouping) -> Vec<Column> {
+    let keys = grouping.key_columns().len();
+    let columns = grouping.columns().into_iter().enumerate();
+    columns
+        .map(|(i, column)| {
+            let aggregate = i.checked_sub(keys).map(|i| &grouping.aggregates[i]);
+            let read = aggregate.map_or(column.field.as_ref(), |a| a.field.as_ref());
+            Column {
+                json_scalar: read.is_some_and(Field::is_json_scalar) && !column.output.number,
+                computed: aggregate.is_some_and(Aggregate::is_computed),
+                name: Some(column.name),
+                field: Field::Output(column.output),
+            }
+        })
+        .collect()
+}
+
+/// Columns behind the caller's own.
+struct HiddenColumns<'o> {
+    outputs: &'o [Column],
+    width: usize,
+}
+
+impl HiddenColumns<'_> {
+    fn add(&mut self, w: &mut Writer<'_>, write: impl FnOnce(&mut Writer<'_>)) -> usize {
+        w.sql(", ");
+        write(w);
+        self.width += 1;
+        self.width - 1
+    }
+
+    /// What a cursor is made from, of visible columns where they will do.
+    fn cursor(
+        &mut self,
+        w: &mut Writer<'_>,
+        keys: &[SortKey<'_>],
+        query: &EventQuery,
+    ) -> Vec<KeySource> {
+        let mut sources: Vec<_> = keys
+            .iter()
+            .map(|key| KeySource {
+                column: (self.outputs.iter())
+                    .position(|output| key.is_plain(&output.field) && key.is_as_selected())
+                    .unwrap_or_else(|| {
+                        self.add(w, |w| {
+                            w.sort_key(key);
+                        })
+                    }),
+                kind: key.kind(),
+            })
+            .collect();
+        if let Some(Window::Last(_)) = query.window {
+            let column = self.add(w, |w| {
+                w.sql("(SELECT ").clock().sql(")");
+            });
+            sources.push(KeySource {
+                column,
+                kind: Kind::Time,
+            });
+        }
+        sources
+    }
+}
+
+/// `LIMIT` and `OFFSET`.
+fn write_cut(w: &mut Writer<'_>, query: &EventQuery, buffered: bool) {
+    if let Some(limit) = query.limit {
+        // Not a bind: without its value a generic plan takes a tenth of all rows to be wanted, and so
+        // the server never settles on one. Planned anew each time, a point query takes 1.3 times as long.
+        w.sql(" LIMIT ").number(if buffered {
+            limit.saturating_add(1)
+        } else {
+            limit
+        });
+    }
+    if let Some(offset) = query.offset {
+        w.sql(" OFFSET ")
+            .bind(Bind::Integer(i64::try_from(offset).unwrap_or(i64::MAX)));
+    }
 }

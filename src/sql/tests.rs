@@ -8,6 +8,10 @@ use crate::query::{Cursor, EventQuery, KeyValue};
 
 const EVENT: &str = r#"SELECT e."event_id", e."event_type", e."timestamp", e."tags", e."metadata", e."data" FROM "public"."events" AS e"#;
 
+fn parse(query: &Wire) -> crate::model::Result<EventQuery> {
+    EventQuery::parse(query, &crate::model::catalog::Catalog::default())
+}
+
 fn target(code_point_collation: bool) -> Target {
     Target {
         table: TableNames {
@@ -20,7 +24,7 @@ fn target(code_point_collation: bool) -> Target {
 }
 
 fn compiled(query: &Wire, purpose: Purpose) -> Statement {
-    compile(&EventQuery::parse(query).unwrap(), &target(true), purpose).unwrap()
+    compile(&parse(query).unwrap(), &target(true), purpose).unwrap()
 }
 
 /// The WHERE clause of a condition, and its values.
@@ -129,11 +133,9 @@ fn after(order: &Wire, keys: Vec<KeyValue>, code_point: bool) -> String {
         query["orderBy"] = order.clone();
     }
     let target = target(code_point);
-    let identity = EventQuery::parse(&query)
-        .unwrap()
-        .identity(&target.table.quoted());
+    let identity = parse(&query).unwrap().identity(&target.table.quoted());
     query["after"] = Cursor { identity, keys }.encode().into();
-    let shown = compile(&EventQuery::parse(&query).unwrap(), &target, Purpose::Show).unwrap();
+    let shown = compile(&parse(&query).unwrap(), &target, Purpose::Show).unwrap();
     let clause = shown
         .sql
         .strip_prefix(EVENT)
@@ -179,8 +181,7 @@ fn the_next_page_behind_nulls() {
 
 #[test]
 fn json_sorts_by_two_keys_where_the_collation_is_not_by_code_point() {
-    let query =
-        EventQuery::parse(&json!({ "filter": {}, "orderBy": [{ "field": "data.n" }] })).unwrap();
+    let query = parse(&json!({ "filter": {}, "orderBy": [{ "field": "data.n" }] })).unwrap();
     let order = |code_point| {
         let shown = compile(&query, &target(code_point), Purpose::Show).unwrap();
         shown.sql.split(" ORDER BY ").nth(1).unwrap().to_owned()
@@ -199,14 +200,11 @@ fn json_sorts_by_two_keys_where_the_collation_is_not_by_code_point() {
 fn a_cursor_of_other_keys_is_refused() {
     let query = json!({ "filter": {}, "limit": 1 });
     let target = target(true);
-    let identity = EventQuery::parse(&query)
-        .unwrap()
-        .identity(&target.table.quoted());
+    let identity = parse(&query).unwrap().identity(&target.table.quoted());
     for keys in [vec![at()], vec![id(), at()], vec![KeyValue::Null, id()]] {
         let mut query = query.clone();
         query["after"] = Cursor { identity, keys }.encode().into();
-        let error =
-            compile(&EventQuery::parse(&query).unwrap(), &target, Purpose::Show).unwrap_err();
+        let error = compile(&parse(&query).unwrap(), &target, Purpose::Show).unwrap_err();
         assert_eq!(
             (error.code(), error.path()),
             ("INVALID_QUERY", Some("after"))

@@ -6,6 +6,7 @@ use serde_json::{Value as Wire, json};
 use uuid::Uuid;
 
 use crate::model::{
+    field::Relation,
     table::{TableNames, quote_ident},
     time::Timestamp,
     value::Value,
@@ -95,13 +96,12 @@ impl From<&Value> for Bind {
     }
 }
 
-/// The alias of the event table in every statement.
-const EVENTS: &str = "e";
-
 /// SQL text and its binds, in step.
 pub struct Writer<'a> {
     /// The event table's names.
     pub table: &'a TableNames,
+    /// The clock of page one, on the pages behind it.
+    pub frozen_clock: Option<Timestamp>,
     text: String,
     binds: Vec<Bind>,
 }
@@ -111,6 +111,7 @@ impl<'a> Writer<'a> {
     pub fn new(table: &'a TableNames) -> Self {
         Self {
             table,
+            frozen_clock: None,
             text: String::with_capacity(512),
             binds: Vec::new(),
         }
@@ -143,15 +144,30 @@ impl<'a> Writer<'a> {
         self
     }
 
-    /// Appends a column of the event table.
-    pub fn column(&mut self, name: &str) -> &mut Self {
-        self.sql(EVENTS).sql(".").ident(name)
+    /// Appends a length of time.
+    pub fn interval(&mut self, micros: u64) -> &mut Self {
+        self.sql("interval '").number(micros).sql(" microseconds'")
     }
 
-    /// Appends the event table and its alias.
-    pub fn event_table(&mut self) -> &mut Self {
-        let table = self.table.quoted();
-        self.sql("FROM ").sql(&table).sql(" AS ").sql(EVENTS)
+    /// Appends a column of a relation.
+    pub fn column(&mut self, relation: Relation, name: &str) -> &mut Self {
+        self.alias(relation).sql(".").ident(name)
+    }
+
+    /// Appends the alias of a relation: a caller's own could be one of ours.
+    pub fn alias(&mut self, relation: Relation) -> &mut Self {
+        match relation {
+            Relation(0) => self.sql("e"),
+            Relation(joined) => self.sql("j").number(joined.into()),
+        }
+    }
+
+    /// Appends the time that a window ends at: the database's clock, or what it was for page one.
+    pub fn clock(&mut self) -> &mut Self {
+        match self.frozen_clock {
+            Some(at) => self.bind(Bind::Time(at)),
+            None => self.sql("now()"),
+        }
     }
 
     /// Appends each item, with `separator` between them.
@@ -168,6 +184,11 @@ impl<'a> Writer<'a> {
             write(self, item);
         }
         self
+    }
+
+    /// How long the text is.
+    pub const fn position(&self) -> usize {
+        self.text.len()
     }
 
     /// The text and the binds.
