@@ -1,6 +1,12 @@
 //! The fixed statements of the module's own sessions, and what the catalog says of the event table.
 
-use sqlx::{PgConnection, Row};
+use sqlx::{PgConnection, Row, postgres::types::Oid};
+
+use crate::model::{
+    catalog::{Table, TableColumn},
+    field::Holds,
+    table::quote_ident,
+};
 
 /// The settings of a session, in the one round trip that also learns the backend's pid.
 ///
@@ -53,4 +59,63 @@ pub async fn facts(driver: &mut PgConnection, table: &str) -> Result<Facts, sqlx
         code_point_collation: row.try_get::<Option<bool>, _>(1)?.unwrap_or(false),
         version: row.try_get(2)?,
     })
+}
+
+/// `indkey` counts from 0.
+const LOOK_UP: &str = "\
+    SELECT n.nspname::text, c.relname::text, a.attname::text, a.attnotnull, \
+      coalesce(nullif(t.typbasetype, 0), t.oid), array_position(i.indkey::int2[], a.attnum) \
+    FROM pg_class c \
+    JOIN pg_namespace n ON n.oid = c.relnamespace \
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+    JOIN pg_type t ON t.oid = a.atttypid \
+    LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary \
+    WHERE c.oid = to_regclass($1) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
+    ORDER BY a.attnum";
+
+/// A table, view or the like, by a name with its schema or without; `None` where there is none.
+pub async fn look_up(driver: &mut PgConnection, name: &str) -> Result<Option<Table>, sqlx::Error> {
+    let quoted: Vec<_> = name.splitn(2, '.').map(quote_ident).collect();
+    let rows = sqlx::query(LOOK_UP)
+        .persistent(false)
+        .bind(quoted.join("."))
+        .fetch_all(driver)
+        .await?;
+    let Some(first) = rows.first() else {
+        return Ok(None);
+    };
+    let mut table = Table {
+        schema: first.try_get(0)?,
+        name: first.try_get(1)?,
+        columns: Vec::with_capacity(rows.len()),
+        primary_key: Vec::new(),
+    };
+    let mut key: Vec<(i32, String)> = Vec::new();
+    for row in &rows {
+        let name: String = row.try_get(2)?;
+        if let Some(place) = row.try_get(5)? {
+            key.push((place, name.clone()));
+        }
+        table.columns.push(TableColumn {
+            name,
+            holds: holds(row.try_get::<Oid, _>(4)?),
+            nullable: !row.try_get::<bool, _>(3)?,
+        });
+    }
+    key.sort_unstable();
+    table.primary_key = key.into_iter().map(|(_, name)| name).collect();
+    Ok(Some(table))
+}
+
+const fn holds(r#type: Oid) -> Holds {
+    match r#type.0 {
+        25 => Holds::Text,
+        // name, bpchar, varchar
+        19 | 1042 | 1043 => Holds::TextLike,
+        114 => Holds::Json,
+        1184 => Holds::Time,
+        2950 => Holds::Uuid,
+        3802 => Holds::Jsonb,
+        _ => Holds::Other,
+    }
 }

@@ -81,7 +81,7 @@ impl Aggregate {
         let here = path.key("fn");
         let name = members
             .get("fn")
-            .ok_or_else(|| Error::invalid(&here, format!("is missing; known are {FUNCTIONS}")))?;
+            .ok_or_else(|| Error::invalid(here, format!("is missing; known are {FUNCTIONS}")))?;
         let name = text(name, &here)?;
         let function = function(name, members, path)?;
         let read = members
@@ -177,7 +177,7 @@ fn share(members: &Map<String, Wire>, path: &Path<'_>) -> Result<Share> {
     let here = path.key("percentile");
     let wire = members
         .get("percentile")
-        .ok_or_else(|| Error::invalid(&here, "is missing: a share from 0 to 1"))?;
+        .ok_or_else(|| Error::invalid(here, "is missing: a share from 0 to 1"))?;
     match wire.as_f64() {
         // `+ 0.0` makes -0 the same share as 0.
         Some(share) if (0.0..=1.0).contains(&share) => Ok(Share((share + 0.0).to_bits())),

@@ -98,7 +98,7 @@ fn parse_one(wire: &Wire, path: &Path<'_>, catalog: &Catalog, scope: &mut Scope)
     let here = path.key("on");
     let pairs = members
         .get("on")
-        .ok_or_else(|| Error::invalid(&here, "is missing: name the pairs that must be equal"))?;
+        .ok_or_else(|| Error::invalid(here, "is missing: name the pairs that must be equal"))?;
     let pairs = object(pairs, &here, "an object of fields and columns")?;
     if pairs.is_empty() {
         return Err(Error::invalid(
@@ -133,7 +133,7 @@ fn table<'w>(
     let here = path.key("table");
     let wire = members
         .get("table")
-        .ok_or_else(|| Error::invalid(&here, "is missing"))?;
+        .ok_or_else(|| Error::invalid(here, "is missing"))?;
     let name = table_name(wire, &here)?;
     Ok((name, source(name, &here, catalog)?))
 }

@@ -131,7 +131,7 @@ impl Bucket {
         let here = path.key("interval");
         let interval = members
             .get("interval")
-            .ok_or_else(|| Error::invalid(&here, "is missing"))?;
+            .ok_or_else(|| Error::invalid(here, "is missing"))?;
         let every = every(interval, &here)?;
         let zone = zone(members, path)?;
         // Shorter buckets are cut from points in time, the same in every zone.
@@ -177,7 +177,7 @@ impl Bucket {
 }
 
 fn every(wire: &Wire, path: &Path<'_>) -> Result<Every> {
-    if let Some(months) = wire.as_str().and_then(|text| months(text)) {
+    if let Some(months) = wire.as_str().and_then(months) {
         return match months {
             1..=12_000 => Ok(Every::Months(months)),
             _ => Err(Error::invalid(
