@@ -58,6 +58,14 @@ pub enum Error {
     /// The table of the client's options is not there, or is not an event table.
     #[error("{0}")]
     UnknownTable(String),
+    /// A table that a query names and the database does not have.
+    #[error("{path}: there is no table {table:?}")]
+    NoSuchTable {
+        /// Where in the query.
+        path: String,
+        /// The name as the caller wrote it.
+        table: String,
+    },
     /// No query of this id was ever seen.
     #[error("there is no query with the id {0:?}")]
     UnknownQuery(String),
@@ -165,7 +173,7 @@ impl Error {
             Self::InvalidEvent { .. } => "INVALID_EVENT",
             Self::DuplicateEvent { .. } => "DUPLICATE_EVENT",
             Self::Unsupported { .. } => "UNSUPPORTED",
-            Self::UnknownTable(_) => "UNKNOWN_TABLE",
+            Self::UnknownTable(_) | Self::NoSuchTable { .. } => "UNKNOWN_TABLE",
             Self::UnknownQuery(_) => "UNKNOWN_QUERY",
             Self::Timeout(_) => "QUERY_TIMEOUT",
             Self::Cancelled => "QUERY_CANCELLED",
@@ -186,6 +194,7 @@ impl Error {
             Self::InvalidQuery { path, .. }
             | Self::UnknownField { path, .. }
             | Self::InvalidEvent { path, .. }
+            | Self::NoSuchTable { path, .. }
             | Self::Unsupported { path, .. } => (!path.is_empty()).then_some(path),
             Self::DuplicateEvent { path, .. } | Self::Migration { path, .. } => path.as_deref(),
             _ => None,

@@ -153,6 +153,8 @@ pub fn table_name<'w>(wire: &'w Wire, path: &Path<'_>) -> Result<&'w str> {
 
 /// What a table's name stands for.
 pub fn source(name: &str, path: &Path<'_>, catalog: &Catalog) -> Result<Source> {
-    Source::of(name, catalog)
-        .ok_or_else(|| Error::UnknownTable(format!("{path}: there is no table {name:?}")))
+    Source::of(name, catalog).ok_or_else(|| Error::NoSuchTable {
+        path: path.to_string(),
+        table: name.to_owned(),
+    })
 }

@@ -32,7 +32,7 @@ impl Writer<'_> {
                 .sql(")::float8)")
                 .only(aggregate),
             Function::Mode => {
-                self.sql("mode() WITHIN GROUP (ORDER BY ").value(field);
+                self.sql("mode() WITHIN GROUP (ORDER BY (").value(field);
                 self.sql(collation(field)).sql(")").only(aggregate)
             }
             Function::First => self.nth(field, "", aggregate),
@@ -89,10 +89,11 @@ impl Writer<'_> {
     }
 }
 
+/// Ties of text go by code point.
 fn collation(field: &Field) -> &'static str {
     if field.kind() == Kind::Text {
-        " COLLATE \"C\""
+        ") COLLATE \"C\""
     } else {
-        ""
+        ")"
     }
 }

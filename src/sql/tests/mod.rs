@@ -2,6 +2,8 @@
 
 use serde_json::{Value as Wire, json};
 
+mod groups;
+
 use super::{Bind, Purpose, Statement, Target, compile};
 use crate::model::table::{ColumnNames, TableNames};
 use crate::query::{Cursor, EventQuery, KeyValue};
