@@ -133,7 +133,8 @@ impl<'s> Writer<'s> {
         }
         self.rows += 1;
         self.in_batch += 1;
-        if self.statement.limit == Some(self.rows) {
+        // Without keys there is nothing to continue from.
+        if self.statement.limit == Some(self.rows) && !self.statement.keys.is_empty() {
             let keys: Result<Vec<_>> = self
                 .statement
                 .keys
