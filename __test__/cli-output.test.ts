@@ -23,6 +23,9 @@ class Sink {
   }
 }
 
+/** What a progress bar writes to, of which it needs no more than a sink has. */
+const output = (parts: object) => parts as ConstructorParameters<typeof ProgressBar>[0]
+
 async function* batches(...lists: Record<string, unknown>[][]) {
   yield* lists
 }
@@ -98,7 +101,7 @@ describe('progress', () => {
 
   test('is a bar on a terminal, redrawn and taken away', () => {
     const err = new Sink(true)
-    const bar = new ProgressBar({ err, errStyle: plain }, 'importing')
+    const bar = new ProgressBar(output({ err, errStyle: plain }), 'importing')
     bar.update(progress)
     bar.update({ ...progress, done: 501 })
     expect(err.text).toBe(`\rimporting ${'━'.repeat(24)} 50%, 500 of 1,000 commits, 2.0 s left\x1b[K`)
@@ -109,7 +112,7 @@ describe('progress', () => {
   test('is a line now and then elsewhere, and nothing for short work', () => {
     const err = new Sink()
     const now = vi.spyOn(performance, 'now').mockReturnValue(0)
-    const bar = new ProgressBar({ err, errStyle: plain }, 'importing')
+    const bar = new ProgressBar(output({ err, errStyle: plain }), 'importing')
     bar.update(progress)
     expect(err.text).toBe('')
     now.mockReturnValue(6000)

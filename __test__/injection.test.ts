@@ -186,6 +186,26 @@ describe.each([
       expect(rows.map(row => Object.entries(row))).toEqual(EVENTS.map(event => [[h, event.data.v]]))
     })
 
+    it('is a name of an aggregate and of a joined table', async () => {
+      if (h === '') return
+      const sum = { fn: 'sum', field: 'data.n', as: h } as const
+      const grouped = await subject.client.optimizer.executeQuery({
+        filter: {},
+        aggregates: [sum],
+        having: { field: h, op: 'exists', value: false },
+        orderBy: [{ field: h }],
+        limit: 1
+      })
+      expect(grouped.rows.map(row => Object.entries(row as object))).toEqual([[[h, null]]])
+      const joined = await subject.client.optimizer.executeQuery({
+        filter: {},
+        joins: [{ table: 'events', alias: h, on: { id: 'id' } }],
+        select: [`${h}.id` as 'id'],
+        orderBy: [{ field: `${h}.id` as 'id' }]
+      })
+      expect(joined.rowCount).toBe(EVENTS.length)
+    })
+
     it('is no field, no operator, no direction, no cursor, no member', async () => {
       const queries: unknown[] = [
         { filter: { where: { field: h, op: 'exists' } } },
@@ -206,11 +226,24 @@ describe.each([
         { filter: {}, [h === '' ? 'x' : h]: 1 },
         { filter: {}, hints: { [h]: 1 } },
         { filter: {}, hints: { forceIndex: [h] } },
-        { filter: {}, from: h }
+        { filter: {}, from: h },
+        { filter: {}, from: 'pg_catalog.pg_class', select: [h] },
+        { filter: {}, joins: [{ table: h, alias: 'j', on: { id: 'id' } }] },
+        { filter: {}, joins: [{ table: 'events', alias: 'j', on: own({ [h]: 'id' }) }] },
+        { filter: {}, joins: [{ table: 'events', alias: 'j', on: { id: h } }] },
+        { filter: {}, joins: [{ table: 'events', alias: 'j', on: { id: 'id' }, within: h }] },
+        { filter: {}, groupBy: [h] },
+        { filter: {}, aggregates: [{ fn: h, field: 'data.v' }] },
+        { filter: {}, aggregates: [{ fn: 'sum', field: h }] },
+        { filter: {}, groupBy: ['type'], having: { field: h, op: 'exists' } },
+        { filter: {}, timeWindow: { last: h } },
+        { filter: {}, timeBucket: { interval: h } },
+        { filter: {}, timeBucket: { interval: '1 day', timeZone: h } },
+        { filter: {}, timeBucket: { interval: '1 day', origin: h } }
       ]
       for (const query of queries) {
         const error = await failure(subject.client.optimizer.executeQuery(query as EventQuery))
-        expect(['INVALID_QUERY', 'UNKNOWN_FIELD', 'UNSUPPORTED']).toContain(error.code)
+        expect(['INVALID_QUERY', 'UNKNOWN_FIELD', 'UNKNOWN_TABLE', 'UNSUPPORTED']).toContain(error.code)
         expect(error.path).toBeDefined()
       }
     })

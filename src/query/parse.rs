@@ -298,10 +298,13 @@ fn check_grouped_select(
         };
         let path = root.key(part);
         for (i, item) in list(wire, &path, "fields")?.iter().enumerate() {
-            let here = path.index(i);
-            let (name, field) = match item.as_array().map(Vec::as_slice) {
-                Some([name, field]) => (text(name, &here)?, text(field, &here)?),
-                _ => (text(item, &here)?, text(item, &here)?),
+            let place = path.index(i);
+            let (here, name, field) = match item.as_array().map(Vec::as_slice) {
+                Some([Wire::String(name), field]) if part == "selectAs" => {
+                    let here = path.key(name);
+                    (here, name.as_str(), text(field, &here)?)
+                }
+                _ => (place, text(item, &place)?, text(item, &place)?),
             };
             if name != field || !columns.iter().any(|column| column.name == name) {
                 return Err(Error::invalid(
