@@ -1,7 +1,7 @@
 // Conditions in three-valued logic: true, false, or null for unknown.
 import type { QueryCondition } from '../../index.js'
 import { compareJson, compareText, containsJson, equalJson, type Json, type JsonObject, jsonType } from './compare'
-import { type FieldValue, fieldValue, micros, type StoredEvent } from './field'
+import { type FieldValue, fieldValue, micros, type Readable } from './field'
 
 export type Truth = boolean | null
 
@@ -24,7 +24,7 @@ export function any(truths: readonly Truth[]): Truth {
   return truths.includes(null) ? null : false
 }
 
-export function conditionTruth(condition: QueryCondition, event: StoredEvent, locale: Locale): Truth {
+export function conditionTruth(condition: QueryCondition, event: Readable, locale: Locale): Truth {
   if ('and' in condition) return all(condition.and.map(arm => conditionTruth(arm, event, locale)))
   if ('or' in condition) return any(condition.or.map(arm => conditionTruth(arm, event, locale)))
   if ('not' in condition) return not(conditionTruth(condition.not, event, locale))

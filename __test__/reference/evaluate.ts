@@ -38,7 +38,7 @@ function shown(event: StoredEvent, field: string): unknown {
 }
 
 /** With `bigint: 'bigint'`, an integer that is selected itself comes as it is. */
-function scalar(value: Json): unknown {
+export function scalar(value: Json): unknown {
   if (typeof value === 'bigint') return value
   const beyond = typeof value === 'number' && Number.isInteger(value) && Math.abs(value) > 2 ** 53
   return beyond ? integer(value) : document(value)

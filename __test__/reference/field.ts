@@ -20,7 +20,15 @@ export type FieldValue =
   | { kind: 'time'; value: bigint | undefined }
   | { kind: 'json'; value: Json | undefined }
 
-export function fieldValue(event: StoredEvent, field: string): FieldValue {
+/** What conditions and orders read: an event, or a row of named values. */
+export type Readable = StoredEvent | { cells: ReadonlyMap<string, FieldValue> }
+
+export function fieldValue(event: Readable, field: string): FieldValue {
+  if ('cells' in event) {
+    const cell = event.cells.get(field)
+    if (cell === undefined) throw new Error(`the reference knows no column ${field}`)
+    return cell
+  }
   switch (field) {
     case 'id':
       return { kind: 'id', value: event.id }

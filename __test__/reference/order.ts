@@ -1,9 +1,9 @@
 // The order of events.
 import type { QueryOrderBy } from '../../index.js'
 import { compareJson, compareText, type Json } from './compare'
-import { type FieldValue, fieldValue, type StoredEvent } from './field'
+import { type FieldValue, fieldValue, type Readable } from './field'
 
-export type Comparator = (a: StoredEvent, b: StoredEvent) => number
+export type Comparator = (a: Readable, b: Readable) => number
 
 /** By the keys given, one after the other; 0 where none of them tells two events apart. */
 export function byKeys(keys: readonly QueryOrderBy[]): Comparator {
