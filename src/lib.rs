@@ -13,10 +13,6 @@
 //! model      events, field paths, values, time; errors: no I/O
 //! ```
 
-/// A query makes hundreds of small allocations on a thread that Node's own allocator shares.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 pub mod exec;
 pub mod ingest;
 pub mod migrate;
