@@ -149,9 +149,10 @@ impl EventQuery {
         let mut filter = filter::parse(filter, &root.key("filter"), &scope)?;
         let window = window(members, &root, &scope)?;
         if let Some(bounds) = window.as_ref().and_then(Window::condition) {
-            filter = match filter.is_always() {
-                true => bounds,
-                false => Condition::And(vec![filter, bounds]),
+            filter = if filter.is_always() {
+                bounds
+            } else {
+                Condition::And(vec![filter, bounds])
             };
         }
         let grouping = Grouping::parse(members, &root, &scope, window.as_ref())?;
