@@ -16,7 +16,7 @@ import { Steps, tool } from './steps.mjs'
 
 /** The longest round: what is wrong with some events shows soon, or not with them. */
 const ROUND = 4
-const FILES = ['__test__/differential.test.ts', '__test__/malformed-fuzz.test.ts']
+const FILES = ['differential', 'differential-groups', 'malformed-fuzz'].map(name => `__test__/${name}.test.ts`)
 
 const { values } = parseArgs({
   options: { minutes: { type: 'string', default: '5' }, seed: { type: 'string' }, only: { type: 'string' } }
