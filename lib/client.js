@@ -5,13 +5,14 @@
 const { EventsError, fromNative, unwrap } = require('./errors.js')
 const { QueryBuilder } = require('./builder.js')
 const { append, importEvents } = require('./ingest.js')
+const { PerformanceMonitor } = require('./monitor')
 const { connectOptions } = require('./options.js')
 const { Optimizer } = require('./optimizer.js')
 const { sql } = require('./sql.js')
 const { encodeQuery } = require('./wire.js')
 
 /** Parts of the contract that this version does not build yet. */
-const LATER = ['indexes', 'cache', 'monitor', 'analytics']
+const LATER = ['indexes', 'cache', 'analytics']
 
 class EventsClient {
   #core
@@ -22,6 +23,7 @@ class EventsClient {
     this.#core = core
     this.#server = server
     this.optimizer = new Optimizer(core)
+    this.monitor = new PerformanceMonitor(core.monitor)
     Object.freeze(this)
   }
 
@@ -88,7 +90,7 @@ if (Symbol.asyncDispose !== undefined) {
 }
 
 async function connect(options) {
-  const { core, embedded, migrate } = connectOptions(options)
+  const { core, monitor, embedded, migrate } = connectOptions(options)
   let server
   if (embedded !== undefined) {
     // Loaded where it is wanted: it starts processes, and most services never need it.
@@ -97,7 +99,7 @@ async function connect(options) {
     core.url = server.url
   }
   try {
-    const native = open(core)
+    const native = open(core, monitor)
     try {
       unwrap(await native.connect())
       if (migrate) unwrap(await native.migrate())
@@ -105,17 +107,18 @@ async function connect(options) {
       await native.close()
       throw error
     }
-    return new EventsClient({ native, bigints: core.bigint === 'bigint' }, server)
+    const { NativeMonitor } = require('./native.js')
+    return new EventsClient({ native, monitor: NativeMonitor.of(native), bigints: core.bigint === 'bigint' }, server)
   } catch (error) {
     await server?.stop()
     throw error
   }
 }
 
-function open(core) {
+function open(core, monitor) {
   const { NativeClient } = require('./native.js')
   try {
-    return NativeClient.open(encodeQuery(core))
+    return NativeClient.open(encodeQuery(core), encodeQuery(monitor, ['monitor']))
   } catch (error) {
     throw error.message.startsWith('{') ? fromNative(JSON.parse(error.message)) : error
   }

@@ -59,7 +59,8 @@ function calledFrom(here, error) {
 /** Parses what a native call answered; a described error is thrown. */
 function unwrap(text) {
   const value = JSON.parse(text)
-  if (value !== null && typeof value === 'object' && value.error !== undefined) throw fromNative(value.error)
+  // A query's statistics have an `error` too: a text.
+  if (typeof value?.error === 'object') throw fromNative(value.error)
   return value
 }
 

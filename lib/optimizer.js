@@ -8,7 +8,7 @@ const { Call, execute } = require('./run.js')
 const { RowStream } = require('./stream.js')
 const { copied, encodeQuery } = require('./wire.js')
 
-const LATER = ['optimizeQuery', 'estimateQueryCost', 'getQueryStats', 'getSlowQueries', 'analyzeIndexUsage']
+const LATER = ['optimizeQuery', 'estimateQueryCost', 'analyzeIndexUsage']
 
 class Optimizer {
   #core
@@ -35,10 +35,24 @@ class Optimizer {
   }
 
   async cancelQuery(queryId) {
-    if (typeof queryId !== 'string')
-      throw new EventsError('INVALID_QUERY', 'queryId: must be a string', { path: 'queryId' })
-    unwrap(await this.#core.native.cancel(queryId))
+    unwrap(await this.#core.native.cancel(checkedId(queryId)))
   }
+
+  async getQueryStats(queryId) {
+    return unwrap(this.#core.monitor.query(checkedId(queryId)))
+  }
+
+  async getSlowQueries(threshold) {
+    if (threshold !== undefined && !(Number.isFinite(threshold) && threshold >= 0))
+      throw new EventsError('INVALID_QUERY', 'threshold: must be a number of milliseconds', { path: 'threshold' })
+    return unwrap(this.#core.monitor.slow(threshold))
+  }
+}
+
+function checkedId(queryId) {
+  if (typeof queryId !== 'string')
+    throw new EventsError('INVALID_QUERY', 'queryId: must be a string', { path: 'queryId' })
+  return queryId
 }
 
 for (const method of LATER) {

@@ -6,8 +6,8 @@ const { EventsError } = require('./errors.js')
 
 const CORE = ['table', 'pool', 'limits', 'bigint', 'immutable']
 /** Of the contract, and without effect in this version: said aloud, once, at connect. */
-const LATER = ['replicas', 'redis', 'cache', 'monitor', 'maintenance']
-const OTHER = ['url', 'embedded', 'migrate', 'onLog']
+const LATER = ['replicas', 'redis', 'cache', 'maintenance']
+const OTHER = ['url', 'embedded', 'migrate', 'monitor', 'onLog']
 
 function invalid(path, problem) {
   return new EventsError('INVALID_QUERY', `${path}: ${problem}`, { path })
@@ -31,7 +31,7 @@ function boolean(options, key) {
 
 /**
  * @param {import('../index').ConnectOptions} [given]
- * @returns {{ core: object, embedded: object | undefined, migrate: boolean }}
+ * @returns {{ core: object, monitor: object, embedded: object | undefined, migrate: boolean }}
  */
 function connectOptions(given = {}) {
   if (given === null || typeof given !== 'object' || Array.isArray(given)) throw invalid('options', 'must be an object')
@@ -54,7 +54,12 @@ function connectOptions(given = {}) {
   const core = Object.fromEntries(CORE.filter(key => options[key] !== undefined).map(key => [key, options[key]]))
   const embedded = embeddedOptions(options)
   if (embedded === undefined) core.url = urlOf(options)
-  return { core, embedded, migrate: boolean(options, 'migrate') ?? embedded !== undefined }
+  return {
+    core,
+    monitor: options.monitor ?? {},
+    embedded,
+    migrate: boolean(options, 'migrate') ?? embedded !== undefined
+  }
 }
 
 /** How to start the embedded server; undefined where a url says where the server is. */

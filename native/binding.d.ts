@@ -24,14 +24,16 @@ export declare class FileLock {
 /** A client's core. A query is its JSON text, SQL is `{"strings", "values"}`. Everything goes in and out as JSON text; errors come as `{"error":{…}}`. */
 export declare class NativeClient {
   /**
-   * A client of these options. Connects to nothing yet. Throws an error whose message is the
+   * A client of these options, those of its monitor apart. Connects to nothing yet. Throws an error whose message is the
    * JSON of what is wrong.
    */
-  static open(options: string): NativeClient
+  static open(options: string, monitor: string): NativeClient
   /** Connects. Resolves with the server's version. */
   connect(): Promise<string>
   /** The SQL of a query, as `{"sql", "parameters"}`. */
   compile(query: string): string
+  /** What monitoring calls a query or the caller's own SQL, as `{"fingerprint", "queryText"}`. */
+  shape(call: string, isSql: boolean): string
   /**
    * Runs a query, or the caller's own SQL. Resolves with its only batch, or with the first and
    * the stream of the others.
@@ -66,6 +68,28 @@ export declare class NativeImport {
   finish(): Promise<string>
   /** Stops. Resolves when the connection is free again; chunks that were stored stay. */
   abort(): Promise<string>
+}
+
+/** What runs, what ran and how well. Answers are JSON text, except for `metrics`. */
+export declare class NativeMonitor {
+  /** The monitor of a client. */
+  static of(client: NativeClient): NativeMonitor
+  /** Statistics by fingerprint. `order` is one that `lib/monitor` has checked. */
+  fingerprints(order: string, limit?: number | undefined | null): string
+  /** The queries that run. */
+  running(): string
+  /** One run. */
+  query(queryId: string): string
+  /** Runs that took longer than so many milliseconds. */
+  slow(threshold?: number | undefined | null): string
+  /** The pool. */
+  pool(): string
+  /** What the report is drawn from. */
+  history(): string
+  /** Prometheus text. */
+  metrics(): string
+  /** Forgets what was counted. */
+  reset(): void
 }
 
 /** Batches of a run, as JSON text. Closed when it is collected. */

@@ -838,4 +838,5 @@ module.exports = nativeBinding
 module.exports.FileLock = nativeBinding.FileLock
 module.exports.NativeClient = nativeBinding.NativeClient
 module.exports.NativeImport = nativeBinding.NativeImport
+module.exports.NativeMonitor = nativeBinding.NativeMonitor
 module.exports.NativeStream = nativeBinding.NativeStream

@@ -6,6 +6,7 @@
 //! bindings   napi classes that hold an inner and delegate; the only place that knows Node
 //! ingest     append and bulk import
 //! migrate    the schema, and how an existing table is adopted
+//! monitor    what runs, what ran and how well; its log in the database
 //! exec       pool, deadlines, cancel, streams, row encoding
 //! plan       what can be known before the database is asked
 //! sql        AST to SQL; the only place that writes a caller's query as SQL
@@ -17,6 +18,7 @@ pub mod exec;
 pub mod ingest;
 pub mod migrate;
 pub mod model;
+pub mod monitor;
 pub mod plan;
 pub mod query;
 pub mod sql;

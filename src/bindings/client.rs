@@ -12,8 +12,11 @@ use super::inbox::{Inbox, NativeStream};
 use super::port::Port;
 use super::runtime;
 use super::value::Made;
-use crate::exec::{Config, Engine, ExplainOptions, Mode, Run, RunOptions, describe};
+use crate::exec::{
+    Config, Engine, ExplainOptions, Mode, Observer, Run, RunOptions, Shape, UserSql, describe,
+};
 use crate::model;
+use crate::monitor::{self, Monitor};
 use crate::sql::Bind;
 
 /// A client's core. A query is its JSON text, SQL is `{"strings", "values"}`. Everything goes in and out as JSON text; errors come as `{"error":{…}}`.
@@ -21,6 +24,7 @@ use crate::sql::Bind;
 pub struct NativeClient {
     engine: Arc<Engine>,
     port: Arc<Port>,
+    monitor: Arc<Monitor>,
 }
 
 #[derive(Default, Deserialize)]
@@ -39,16 +43,20 @@ struct SqlCall {
 
 #[napi]
 impl NativeClient {
-    /// A client of these options. Connects to nothing yet. Throws an error whose message is the
+    /// A client of these options, those of its monitor apart. Connects to nothing yet. Throws an error whose message is the
     /// JSON of what is wrong.
     #[napi(factory, catch_unwind)]
-    pub fn open(env: Env, options: String) -> Result<Self> {
-        let config = Config::from_json(&options)
-            .map_err(|e| Error::from_reason(describe(&e, None).to_string()))?;
+    pub fn open(env: Env, options: String, monitor: String) -> Result<Self> {
+        let refused = |e: model::Error| Error::from_reason(describe(&e, None).to_string());
+        let config = Config::from_json(&options).map_err(refused)?;
+        let monitor = monitor_options(&monitor).map_err(refused)?;
         let _inside = runtime::handle()?.enter();
+        let monitor = Arc::new(Monitor::new(monitor));
+        let observer: Arc<dyn Observer> = Arc::<Monitor>::clone(&monitor);
         Ok(Self {
-            engine: Engine::new(config),
+            engine: Engine::new(config, Some(observer)),
             port: Port::of(env.raw())?,
+            monitor,
         })
     }
 
@@ -72,6 +80,19 @@ impl NativeClient {
             json!({ "sql": shown.sql, "parameters": parameters })
         });
         answer(told)
+    }
+
+    /// What monitoring calls a query or the caller's own SQL, as `{"fingerprint", "queryText"}`.
+    #[napi(catch_unwind)]
+    pub fn shape(&self, call: String, is_sql: bool) -> String {
+        let shape = if is_sql {
+            sql_call(&call)
+                .and_then(|call| UserSql::new(&call.strings, call.values))
+                .map(|user| Shape::of_user(user.text()))
+        } else {
+            self.engine.shape(&call)
+        };
+        answer(shape.map(|s| json!({ "fingerprint": s.hex(), "queryText": s.text })))
     }
 
     /// Runs a query, or the caller's own SQL. Resolves with its only batch, or with the first and
@@ -176,6 +197,11 @@ impl NativeClient {
         (Arc::clone(&self.engine), Arc::clone(&self.port))
     }
 
+    /// Its monitor.
+    pub fn monitor(&self) -> Arc<Monitor> {
+        Arc::clone(&self.monitor)
+    }
+
     fn enter(
         &self,
         call: &str,
@@ -187,8 +213,7 @@ impl NativeClient {
         if !is_sql {
             return self.engine.enter(call, options, mode);
         }
-        let call: SqlCall =
-            serde_json::from_str(call).map_err(|e| model::Error::invalid("sql", e.to_string()))?;
+        let call = sql_call(call)?;
         self.engine
             .enter_sql(&call.strings, call.values, options, mode)
     }
@@ -214,6 +239,16 @@ impl CallOptions {
             query_id: self.query_id.clone(),
         }
     }
+}
+
+fn sql_call(text: &str) -> model::Result<SqlCall> {
+    serde_json::from_str(text).map_err(|e| model::Error::invalid("sql", e.to_string()))
+}
+
+fn monitor_options(text: &str) -> model::Result<monitor::Options> {
+    let wire: Wire = serde_json::from_str(text)
+        .map_err(|e| model::Error::invalid("monitor", format!("is not JSON: {e}")))?;
+    monitor::Options::parse(&wire)
 }
 
 fn call_options(text: Option<String>) -> model::Result<CallOptions> {

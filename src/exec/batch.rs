@@ -170,6 +170,11 @@ impl<'s> Writer<'s> {
         Ok(())
     }
 
+    /// Bytes made so far, of all batches.
+    pub const fn made(&self) -> u64 {
+        self.bytes + self.json.len() as u64
+    }
+
     /// Whether the batch is large enough to be sent.
     pub fn is_full(&self) -> bool {
         self.json.len() >= FULL

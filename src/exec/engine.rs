@@ -17,9 +17,11 @@ use super::config::Config;
 use super::fault::fault;
 use super::governor::Governor;
 use super::interrupt::time_allowed;
+use super::observe::{Observer, Status};
 use super::pool::Pool;
-use super::registry::Registry;
+use super::registry::{Registry, Ticket};
 use super::run::{Mode, OfTables, Run, RunOptions, Source, sql_text};
+use super::shape::{Shape, Shapes};
 use super::user::UserSql;
 use crate::model::{Error, Result, catalog::Catalog, table::TableNames};
 use crate::plan::is_contradiction;
@@ -38,11 +40,13 @@ pub struct Engine {
     pub registry: Arc<Registry>,
     target: RwLock<Arc<Target>>,
     catalog: RwLock<Arc<Catalog>>,
+    shapes: Shapes,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Engine {
     /// A client that has not connected yet. Needs a tokio runtime around it.
-    pub fn new(config: Config) -> Arc<Self> {
+    pub fn new(config: Config, observer: Option<Arc<dyn Observer>>) -> Arc<Self> {
         let table = TableNames {
             schema: config.schema.clone().unwrap_or_else(|| "public".to_owned()),
             ..config.table.clone()
@@ -59,8 +63,40 @@ impl Engine {
                 table,
                 code_point_collation: false,
             })),
+            shapes: Shapes::default(),
+            observer,
             config,
         })
+    }
+
+    /// Tells of a run that ends.
+    pub fn observe(&self, ticket: &Ticket, error: Option<&Error>, status: Status) {
+        if let Some(observer) = &self.observer
+            && let Some(ended) = ticket.ended(error, status)
+        {
+            observer.ended(ended);
+        }
+    }
+
+    /// What is said of a query in monitoring: the statement as it is shown, whatever it is for.
+    pub fn shape_of(&self, source: &Source, query: &EventQuery) -> Option<Arc<Shape>> {
+        let (Source::Query(statement) | Source::Nothing(statement)) = source else {
+            return None;
+        };
+        Some(self.shapes.of(&statement.sql, || {
+            match compile(query, &self.target(), Purpose::Show) {
+                Ok(shown) => Shape::of_compiled(&shown.sql),
+                Err(_) => Shape::of_compiled(&statement.sql),
+            }
+        }))
+    }
+
+    /// The same for a query's text, which need not have run.
+    ///
+    /// # Errors
+    /// What is wrong with the query.
+    pub fn shape(&self, query: &str) -> Result<Shape> {
+        Ok(Shape::of_compiled(&self.show(query)?.sql))
     }
 
     /// Connects, and learns where the event table is.
@@ -158,15 +194,12 @@ impl Engine {
                 purpose,
             }))
         };
-        let timeout = options.timeout.or(query.hints.timeout);
-        let run = self.entered(
-            source,
-            query.hints.declined,
-            options.query_id.or(query.id),
-            timeout,
-            mode,
-            started,
-        )?;
+        let shape = self.shape_of(&source, &query);
+        let options = RunOptions {
+            timeout: options.timeout.or(query.hints.timeout),
+            query_id: options.query_id.or(query.id),
+        };
+        let run = self.entered(source, shape, query.hints.declined, options, mode, started)?;
         Ok(Run { regex, ..run })
     }
 
@@ -196,11 +229,12 @@ impl Engine {
     ) -> Result<Run> {
         let started = Instant::now();
         let user = UserSql::new(strings, values)?;
+        let shape = (self.shapes).of(user.text(), || Shape::of_user(user.text()));
         self.entered(
             Source::User(user),
+            Some(shape),
             Vec::new(),
-            options.query_id,
-            options.timeout,
+            options,
             mode,
             started,
         )
@@ -216,11 +250,15 @@ impl Engine {
         query_id: Option<String>,
         mode: Mode,
     ) -> Result<Run> {
+        let shape = (self.shapes).of(&statement.sql, || Shape::of_compiled(&statement.sql));
         self.entered(
             Source::Query(Box::new(statement)),
+            Some(shape),
             Vec::new(),
-            query_id,
-            None,
+            RunOptions {
+                query_id,
+                ..RunOptions::default()
+            },
             mode,
             Instant::now(),
         )
@@ -229,22 +267,22 @@ impl Engine {
     fn entered(
         &self,
         source: Source,
+        shape: Option<Arc<Shape>>,
         notes: Vec<(&'static str, String)>,
-        query_id: Option<String>,
-        timeout: Option<u64>,
+        options: RunOptions,
         mode: Mode,
         started: Instant,
     ) -> Result<Run> {
-        let id: Arc<str> = query_id
+        let id: Arc<str> = (options.query_id)
             .unwrap_or_else(|| Uuid::now_v7().to_string())
             .into();
-        let ticket = self.registry.enter(id)?;
+        let ticket = self.registry.enter_at(id, started, shape)?;
         Ok(Run {
             source,
             mode,
             ticket,
             started,
-            timeout: time_allowed(timeout, &self.config.limits, mode),
+            timeout: time_allowed(options.timeout, &self.config.limits, mode),
             regex: None,
             notes,
         })

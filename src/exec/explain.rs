@@ -6,6 +6,7 @@ use serde_json::{Value as Wire, json};
 
 use super::engine::Engine;
 use super::run::{Mode, RunOptions};
+use super::shape::Shape;
 use crate::model::{Error, Result};
 use crate::plan::is_contradiction;
 use crate::query::EventQuery;
@@ -64,7 +65,7 @@ impl Engine {
         };
         let mut told = plan.to_json();
         told["queryId"] = id.into();
-        told["fingerprint"] = explain::fingerprint(&shown.sql).into();
+        told["fingerprint"] = Shape::of_compiled(&shown.sql).hex().into();
         told["parameters"] = shown.binds.iter().map(Bind::to_json).collect();
         told["sql"] = shown.sql.into();
         told["strategy"] = "single".into();

@@ -3,13 +3,16 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::Notify;
 
+use super::observe::{Ended, Status};
+use super::shape::Shape;
 use crate::model::{Error, Result};
 
 /// Why a query was stopped from outside.
@@ -46,11 +49,38 @@ struct Queries {
 
 const REMEMBERED: usize = 10_000;
 
-#[derive(Default)]
 struct Entry {
     reason: AtomicU8,
     stop: Notify,
     ended: Notify,
+    progress: Progress,
+}
+
+/// How far a query has come: written by its run, read by whoever looks.
+struct Progress {
+    shape: OnceLock<Arc<Shape>>,
+    started: Instant,
+    started_at: SystemTime,
+    /// Microseconds and one; 0 while it waits.
+    waited: AtomicU64,
+    rows: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// A query that runs, as it stands.
+pub struct Running {
+    /// Its id.
+    pub id: Arc<str>,
+    /// What is run.
+    pub shape: Arc<Shape>,
+    /// When the caller asked.
+    pub started: Instant,
+    /// The same by the calendar.
+    pub started_at: SystemTime,
+    /// Rows made so far.
+    pub rows: u64,
+    /// Bytes of JSON made so far.
+    pub bytes: u64,
 }
 
 /// A query's place in the registry. Dropping it says that the query has ended, on the server too.
@@ -66,6 +96,19 @@ impl Registry {
     /// # Errors
     /// INVALID_QUERY where the id is running; CLOSED after [`Registry::close`].
     pub fn enter(self: &Arc<Self>, id: Arc<str>) -> Result<Ticket> {
+        self.enter_at(id, Instant::now(), None)
+    }
+
+    /// Enters a query of which monitoring is told, as asked at `started`.
+    ///
+    /// # Errors
+    /// As [`Registry::enter`].
+    pub fn enter_at(
+        self: &Arc<Self>,
+        id: Arc<str>,
+        started: Instant,
+        shape: Option<Arc<Shape>>,
+    ) -> Result<Ticket> {
         let mut queries = self.lock();
         if queries.closed {
             return Err(Error::Closed);
@@ -76,7 +119,19 @@ impl Registry {
                 "is the id of a query that is running",
             ));
         }
-        let entry = Arc::new(Entry::default());
+        let entry = Arc::new(Entry {
+            reason: AtomicU8::new(0),
+            stop: Notify::new(),
+            ended: Notify::new(),
+            progress: Progress {
+                shape: shape.map_or_else(OnceLock::new, OnceLock::from),
+                started,
+                started_at: SystemTime::now(),
+                waited: AtomicU64::new(0),
+                rows: AtomicU64::new(0),
+                bytes: AtomicU64::new(0),
+            },
+        });
         queries.running.insert(Arc::clone(&id), Arc::clone(&entry));
         Ok(Ticket {
             id,
@@ -123,8 +178,37 @@ impl Registry {
         }
     }
 
+    /// The queries that run, the oldest first. The module's own work is not among them.
+    pub fn running(&self) -> Vec<Running> {
+        let mut running: Vec<_> = (self.lock().running.iter())
+            .filter_map(|(id, entry)| entry.progress.running(id))
+            .collect();
+        running.sort_by_key(|query| query.started);
+        running
+    }
+
+    /// The query of this id, if it runs.
+    pub fn running_query(&self, id: &str) -> Option<Running> {
+        let queries = self.lock();
+        let (id, entry) = queries.running.get_key_value(id)?;
+        entry.progress.running(id)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress {
+    fn running(&self, id: &Arc<str>) -> Option<Running> {
+        Some(Running {
+            id: Arc::clone(id),
+            shape: Arc::clone(self.shape.get()?),
+            started: self.started,
+            started_at: self.started_at,
+            rows: self.rows.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        })
     }
 }
 
@@ -153,6 +237,42 @@ impl Ticket {
     /// The query's id.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// What is run, where that was not known at first.
+    pub fn set_shape(&self, shape: Arc<Shape>) {
+        // A second attempt plans again, and comes to the same.
+        let _ = self.entry.progress.shape.set(shape);
+    }
+
+    /// How long the query waited for its place and a connection.
+    pub fn set_waited(&self, waited: Duration) {
+        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX - 1);
+        (self.entry.progress.waited).store(micros + 1, Ordering::Relaxed);
+    }
+
+    /// How much was made so far.
+    pub fn set_made(&self, rows: u64, bytes: u64) {
+        self.entry.progress.rows.store(rows, Ordering::Relaxed);
+        self.entry.progress.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The query as it ends; `None` for the module's own work.
+    pub fn ended(&self, error: Option<&Error>, status: Status) -> Option<Ended> {
+        let progress = &self.entry.progress;
+        let waited = progress.waited.load(Ordering::Relaxed).checked_sub(1);
+        Some(Ended {
+            id: Arc::clone(&self.id),
+            shape: Arc::clone(progress.shape.get()?),
+            status,
+            started: progress.started,
+            started_at: progress.started_at,
+            elapsed: progress.started.elapsed(),
+            waited: waited.map(Duration::from_micros),
+            rows: progress.rows.load(Ordering::Relaxed),
+            bytes: progress.bytes.load(Ordering::Relaxed),
+            failure: error.map(|e| (e.code(), e.sql_state().map(str::to_owned))),
+        })
     }
 }
 

@@ -23,6 +23,7 @@ use super::connection::Connection;
 use super::engine::Engine;
 use super::fault::{fault, may_be_outdated, spares_connection};
 use super::interrupt::{Interrupt, interruption, stop_on_server};
+use super::observe::Status;
 use super::pool::Lease;
 use super::registry::Ticket;
 use super::user::UserSql;
@@ -121,21 +122,19 @@ impl Run {
             regex,
             notes,
         } = self;
-        let id: Arc<str> = ticket.id().into();
         let context = Context {
             engine: &engine,
             mode,
             started,
             out: &out,
             notes: &notes,
-            query_id: &id,
+            ticket: &ticket,
         };
         let mut lease = None;
-        let ending = context
-            .attempts(&source, &mut lease, &ticket, timeout)
-            .await;
+        let ending = context.attempts(&source, &mut lease, timeout).await;
         let batch = match ending {
             Ending::Done(batch) => {
+                engine.observe(&ticket, None, Status::Done);
                 // The id is free again before the caller hears of the end.
                 drop(ticket);
                 batch
@@ -146,10 +145,14 @@ impl Run {
                     _ => engine.explained(blame_regex(error, regex)),
                 };
                 let batch = Batch::error(&error, Some(ticket.id()));
+                engine.observe(&ticket, Some(&error), Status::of(&error));
                 stop_on_server(lease, ticket);
                 batch
             }
-            Ending::Abandoned => return stop_on_server(lease, ticket),
+            Ending::Abandoned => {
+                engine.observe(&ticket, None, Status::Cancelled);
+                return stop_on_server(lease, ticket);
+            }
         };
         // Whoever wanted it may be gone.
         let _ = out.send(batch).await;
@@ -185,7 +188,7 @@ struct Context<'a> {
     started: Instant,
     out: &'a mpsc::Sender<Batch>,
     notes: &'a [(&'static str, String)],
-    query_id: &'a str,
+    ticket: &'a Ticket,
 }
 
 impl Context<'_> {
@@ -194,11 +197,10 @@ impl Context<'_> {
         &self,
         source: &Source,
         held: &mut Option<Lease>,
-        ticket: &Ticket,
         timeout: Option<Duration>,
     ) -> Ending {
         let mut interrupted = std::pin::pin!(interruption(
-            ticket,
+            self.ticket,
             timeout.map(|t| self.started + t),
             self.out
         ));
@@ -233,6 +235,7 @@ impl Context<'_> {
             let writer = Writer::new(statement, self.engine.config.bigint, None);
             return Outcome::Done(self.finish(writer, &self.engine.pool.seen_snapshot()));
         }
+        let asked = Instant::now();
         let place = match self.engine.governor.enter().await {
             Ok(place) => place,
             Err(error) => return Outcome::Failed(error),
@@ -243,6 +246,7 @@ impl Context<'_> {
             Err(error) => return Outcome::Failed(error),
         };
         lease.hold(place);
+        self.ticket.set_waited(asked.elapsed());
         let floor = self.engine.pool.seen_snapshot();
         let connection = lease.connection();
         let mut sent = false;
@@ -313,7 +317,11 @@ impl Context<'_> {
         let learnt = self.engine.learn(&mut connection.driver, &of.tables).await;
         let planned = learnt.and_then(|()| {
             let query = EventQuery::from_json(&of.query, &self.engine.catalog())?;
-            self.engine.plan(&query, of.purpose)
+            let planned = self.engine.plan(&query, of.purpose)?;
+            if let Some(shape) = self.engine.shape_of(&planned, &query) {
+                self.ticket.set_shape(shape);
+            }
+            Ok(planned)
         });
         let produced = match planned {
             Ok(Source::Query(statement)) => self.produce(connection, &statement, floor, sent).await,
@@ -372,6 +380,7 @@ impl Context<'_> {
                 writer.push(&row).map_err(Stop::Ours)?;
                 if writer.is_full() {
                     *sent = true;
+                    self.ticket.set_made(writer.rows, writer.made());
                     if self.out.send(writer.take()).await.is_err() {
                         // The reader is gone: `interruption` sees it too, and ends the run.
                         std::future::pending::<()>().await;
@@ -390,10 +399,11 @@ impl Context<'_> {
     }
 
     fn finish(&self, writer: Writer<'_>, floor: &str) -> Batch {
+        self.ticket.set_made(writer.rows, writer.made());
         // An answer without rows carries no snapshot: it has seen at least what was seen before.
         let seen = writer.snapshot.as_deref().unwrap_or(floor);
         let mut end = json!({
-            "queryId": self.query_id,
+            "queryId": self.ticket.id(),
             "token": token(seen),
             "rowCount": writer.rows,
             "executionTime": self.started.elapsed().as_secs_f64() * 1000.0,

@@ -53,6 +53,11 @@ impl UserSql {
         Ok(Self { sql, values })
     }
 
+    /// Its text, values as placeholders.
+    pub fn text(&self) -> &str {
+        &self.sql
+    }
+
     /// Has the server parse it, and binds the values as the types it inferred.
     pub async fn prepare(&self, connection: &mut Connection) -> Result<Statement, Stop> {
         let prepared = parse(connection, &self.sql).await?;

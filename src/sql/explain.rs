@@ -13,13 +13,6 @@ pub fn statement(sql: &str, analyze: bool) -> String {
     format!("EXPLAIN ({options}FORMAT JSON) {sql}")
 }
 
-/// The same for statements that differ only in their values.
-pub fn fingerprint(sql: &str) -> String {
-    let mut hasher = Xxh3::new();
-    hasher.update(sql.as_bytes());
-    format!("{:016x}", hasher.digest())
-}
-
 /// One node of a plan.
 #[derive(Clone, Debug, Default)]
 pub struct Step {

@@ -1,0 +1,68 @@
+'use strict'
+
+/** The monitor: what runs, what ran, and how well. */
+
+const { EventsError, unwrap } = require('../errors.js')
+
+const ORDERS = ['totalTime', 'meanTime', 'calls', 'p95']
+/** What needs plans that are followed over time. */
+const LATER = ['getPlanChanges', 'pinPlan']
+
+function invalid(path, problem) {
+  return new EventsError('INVALID_QUERY', `${path}: ${problem}`, { path })
+}
+
+/** Refuses what is no object of these options. */
+function checked(options, known) {
+  if (options === null || typeof options !== 'object') throw invalid('options', 'must be an object')
+  for (const key of Object.keys(options)) {
+    if (options[key] !== undefined && !known.includes(key))
+      throw invalid(key, `is not an option; known are ${known.join(', ')}`)
+  }
+  return options
+}
+
+class PerformanceMonitor {
+  #native
+
+  /** @param {import('../../native/binding').NativeMonitor} native */
+  constructor(native) {
+    this.#native = native
+  }
+
+  async getFingerprints(options = {}) {
+    const { orderBy = 'totalTime', limit } = checked(options, ['orderBy', 'limit'])
+    if (!ORDERS.includes(orderBy)) throw invalid('orderBy', `must be one of ${ORDERS.join(', ')}`)
+    if (limit !== undefined && !(Number.isInteger(limit) && limit >= 0))
+      throw invalid('limit', 'must be a whole number')
+    return unwrap(this.#native.fingerprints(orderBy, limit === undefined ? undefined : Math.min(limit, 2 ** 32 - 1)))
+  }
+
+  async getRunningQueries() {
+    return unwrap(this.#native.running())
+  }
+
+  getPool() {
+    return unwrap(this.#native.pool())
+  }
+
+  metrics() {
+    return this.#native.metrics()
+  }
+
+  async reset() {
+    this.#native.reset()
+  }
+}
+
+for (const method of LATER) {
+  Object.defineProperty(PerformanceMonitor.prototype, method, {
+    value: async function unsupported() {
+      throw new EventsError('UNSUPPORTED', `monitor.${method}() is not part of this version`)
+    },
+    writable: true,
+    configurable: true
+  })
+}
+
+module.exports = { PerformanceMonitor }

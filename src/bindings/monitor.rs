@@ -1,0 +1,80 @@
+//! The monitor, as JavaScript holds it.
+
+use std::sync::Arc;
+
+use napi_derive::napi;
+
+use super::answer::answer;
+use super::client::NativeClient;
+use crate::exec::Engine;
+use crate::monitor::{Monitor, Order};
+
+/// What runs, what ran and how well. Answers are JSON text, except for `metrics`.
+#[napi]
+pub struct NativeMonitor {
+    engine: Arc<Engine>,
+    monitor: Arc<Monitor>,
+}
+
+#[napi]
+impl NativeMonitor {
+    /// The monitor of a client.
+    #[napi(factory, catch_unwind)]
+    pub fn of(client: &NativeClient) -> Self {
+        let (engine, _) = client.parts();
+        Self {
+            engine,
+            monitor: client.monitor(),
+        }
+    }
+
+    /// Statistics by fingerprint. `order` is one that `lib/monitor` has checked.
+    #[napi(catch_unwind)]
+    pub fn fingerprints(&self, order: String, limit: Option<u32>) -> String {
+        let order = Order::parse(&order).unwrap_or(Order::TotalTime);
+        let limit = limit.map(|n| n as usize);
+        answer(Ok(self.monitor.fingerprints(order, limit)))
+    }
+
+    /// The queries that run.
+    #[napi(catch_unwind)]
+    pub fn running(&self) -> String {
+        answer(Ok(self.monitor.running(&self.engine)))
+    }
+
+    /// One run.
+    #[napi(catch_unwind)]
+    pub fn query(&self, query_id: String) -> String {
+        answer(self.monitor.query(&self.engine, &query_id))
+    }
+
+    /// Runs that took longer than so many milliseconds.
+    #[napi(catch_unwind)]
+    pub fn slow(&self, threshold: Option<f64>) -> String {
+        answer(Ok(self.monitor.slow(threshold)))
+    }
+
+    /// The pool.
+    #[napi(catch_unwind)]
+    pub fn pool(&self) -> String {
+        answer(Ok(self.monitor.pool(&self.engine)))
+    }
+
+    /// What the report is drawn from.
+    #[napi(catch_unwind)]
+    pub fn history(&self) -> String {
+        answer(Ok(self.monitor.history()))
+    }
+
+    /// Prometheus text.
+    #[napi(catch_unwind)]
+    pub fn metrics(&self) -> String {
+        self.monitor.metrics(&self.engine)
+    }
+
+    /// Forgets what was counted.
+    #[napi(catch_unwind)]
+    pub fn reset(&self) {
+        self.monitor.reset();
+    }
+}

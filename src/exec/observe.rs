@@ -1,0 +1,74 @@
+//! What is told of a run when it has ended. Who listens stands above this layer.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use super::shape::Shape;
+use crate::model::Error;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// With its last row.
+    Done,
+    /// Its caller, its reader or the client's end stopped it.
+    Cancelled,
+    /// Its time was over.
+    TimedOut,
+    /// Something went wrong.
+    Failed,
+}
+
+impl Status {
+    /// How a run ended that ended with this error.
+    pub const fn of(error: &Error) -> Self {
+        match error {
+            Error::Cancelled | Error::Closed => Self::Cancelled,
+            Error::Timeout(_) => Self::TimedOut,
+            _ => Self::Failed,
+        }
+    }
+
+    /// The word of the public API.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Cancelled => "cancelled",
+            Self::TimedOut => "timeout",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A run that has ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// The query's id.
+    pub id: Arc<str>,
+    /// What was run.
+    pub shape: Arc<Shape>,
+    /// How it ended.
+    pub status: Status,
+    /// When the caller asked.
+    pub started: Instant,
+    /// The same by the calendar.
+    pub started_at: SystemTime,
+    /// How long it took, waiting included.
+    pub elapsed: Duration,
+    /// How long it waited for its place and a connection; `None` where it came to neither.
+    pub waited: Option<Duration>,
+    /// Rows made.
+    pub rows: u64,
+    /// Bytes of JSON made of them.
+    pub bytes: u64,
+    /// The code of its error, and SQLSTATE: a message could quote what it must not.
+    pub failure: Option<(&'static str, Option<String>)>,
+}
+
+/// Is told of every run. Called on the thread of the run, sometimes JavaScript's: it must be quick.
+pub trait Observer: Send + Sync {
+    /// A run has ended, and its caller is about to hear of it.
+    fn ended(&self, run: Ended);
+}

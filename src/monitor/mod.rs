@@ -1,0 +1,150 @@
+//! What runs, what ran and how well.
+//!
+//! Every run is counted where it ends, under one short lock; nothing of it ever waits for the
+//! database. Everything that is kept is bounded. No text holds a value of the caller's: what is
+//! kept of a statement is its [`Shape`](crate::exec::Shape).
+
+mod fingerprints;
+mod histogram;
+mod history;
+mod metrics;
+mod options;
+mod recent;
+mod views;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use options::Options;
+pub use views::Order;
+
+use crate::exec::{Ended, Observer, Status};
+use fingerprints::Fingerprints;
+use histogram::Bounded;
+use history::History;
+use recent::Recent;
+
+/// The monitor of one client.
+pub struct Monitor {
+    options: Options,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    fingerprints: Fingerprints,
+    recent: Recent,
+    history: History,
+    times: Bounded,
+    waits: Bounded,
+    totals: Totals,
+}
+
+/// Counts since the beginning.
+#[derive(Clone, Copy, Default)]
+struct Totals {
+    done: u64,
+    cancelled: u64,
+    timed_out: u64,
+    failed: u64,
+    slow: u64,
+    rows: u64,
+    bytes: u64,
+}
+
+impl Monitor {
+    /// A monitor that has seen nothing.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            state: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what was counted.
+    pub fn reset(&self) {
+        *self.state() = State::default();
+    }
+}
+
+impl Observer for Monitor {
+    fn ended(&self, run: Ended) {
+        let slow = run.elapsed > self.options.slow;
+        let mut state = self.state();
+        let totals = &mut state.totals;
+        *match run.status {
+            Status::Done => &mut totals.done,
+            Status::Cancelled => &mut totals.cancelled,
+            Status::TimedOut => &mut totals.timed_out,
+            Status::Failed => &mut totals.failed,
+        } += 1;
+        totals.slow += u64::from(slow);
+        totals.rows += run.rows;
+        totals.bytes += run.bytes;
+        state.times.record(run.elapsed);
+        if let Some(waited) = run.waited {
+            state.waits.record(waited);
+        }
+        state.fingerprints.record(&run);
+        state.history.record(&run);
+        state.recent.keep(run, self.options.slow);
+    }
+}
+
+impl Totals {
+    const fn runs(&self) -> u64 {
+        self.done + self.cancelled + self.timed_out + self.failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::Arc,
+        time::{Duration, Instant, SystemTime},
+    };
+
+    use super::{Monitor, Options};
+    use crate::exec::{Ended, Observer, Shape, Status};
+
+    /// A run of a statement that took so many milliseconds; its text is its id.
+    pub fn run(sql: &str, took: u64) -> Ended {
+        Ended {
+            id: sql.into(),
+            shape: Arc::new(Shape::of_compiled(sql)),
+            status: Status::Done,
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+            elapsed: Duration::from_millis(took),
+            waited: Some(Duration::from_micros(5)),
+            rows: 3,
+            bytes: 100,
+            failure: None,
+        }
+    }
+
+    #[test]
+    fn a_run_is_counted_where_it_belongs() {
+        let monitor = Monitor::new(Options::default());
+        monitor.ended(run("SELECT 1", 20));
+        monitor.ended(run("SELECT 1", 2000));
+        monitor.ended(Ended {
+            status: Status::Failed,
+            failure: Some(("DATABASE_ERROR", Some("42P01".to_owned()))),
+            ..run("SELECT 2", 1)
+        });
+        let state = monitor.state();
+        assert_eq!(
+            (state.totals.done, state.totals.failed, state.totals.slow),
+            (2, 1, 1)
+        );
+        assert_eq!((state.totals.rows, state.totals.runs()), (9, 3));
+        assert_eq!(state.fingerprints.len(), 2);
+        drop(state);
+        monitor.reset();
+        assert_eq!(monitor.state().totals.runs(), 0);
+    }
+}
