@@ -88,6 +88,10 @@ export declare class NativeMonitor {
   history(): string
   /** Prometheus text. */
   metrics(): string
+  /** Resolves with the health report. */
+  health(): Promise<string>
+  /** Resolves once what waits was written, or could not be. */
+  flush(): Promise<string>
   /** Forgets what was counted. */
   reset(): void
 }

@@ -50,6 +50,14 @@ class PerformanceMonitor {
     return this.#native.metrics()
   }
 
+  async getHealth() {
+    return unwrap(await this.#native.health())
+  }
+
+  async flush() {
+    unwrap(await this.#native.flush())
+  }
+
   async reset() {
     this.#native.reset()
   }

@@ -53,8 +53,10 @@ impl NativeClient {
         let _inside = runtime::handle()?.enter();
         let monitor = Arc::new(Monitor::new(monitor));
         let observer: Arc<dyn Observer> = Arc::<Monitor>::clone(&monitor);
+        let engine = Engine::new(config, Some(observer));
+        Monitor::keep_logging(&monitor, &engine);
         Ok(Self {
-            engine: Engine::new(config, Some(observer)),
+            engine,
             port: Port::of(env.raw())?,
             monitor,
         })
@@ -183,9 +185,11 @@ impl NativeClient {
     /// Ends all that runs. Resolves once the connections are gone.
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn close(&self, env: Env) -> Result<Made> {
-        let engine = Arc::clone(&self.engine);
+        let (engine, monitor) = (Arc::clone(&self.engine), self.monitor());
         promised(&self.port, env, async move {
             engine.close().await;
+            // After the last run has ended.
+            monitor.finish(&engine).await;
             Ok(json!({}))
         })
     }

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use napi::{Env, Result};
 use napi_derive::napi;
+use serde_json::json;
 
-use super::answer::answer;
+use super::answer::{answer, promised};
 use super::client::NativeClient;
+use super::port::Port;
+use super::value::Made;
 use crate::exec::Engine;
 use crate::monitor::{Monitor, Order};
 
@@ -14,6 +18,7 @@ use crate::monitor::{Monitor, Order};
 pub struct NativeMonitor {
     engine: Arc<Engine>,
     monitor: Arc<Monitor>,
+    port: Arc<Port>,
 }
 
 #[napi]
@@ -21,9 +26,10 @@ impl NativeMonitor {
     /// The monitor of a client.
     #[napi(factory, catch_unwind)]
     pub fn of(client: &NativeClient) -> Self {
-        let (engine, _) = client.parts();
+        let (engine, port) = client.parts();
         Self {
             engine,
+            port,
             monitor: client.monitor(),
         }
     }
@@ -70,6 +76,27 @@ impl NativeMonitor {
     #[napi(catch_unwind)]
     pub fn metrics(&self) -> String {
         self.monitor.metrics(&self.engine)
+    }
+
+    /// Resolves with the health report.
+    #[napi(catch_unwind, ts_return_type = "Promise<string>")]
+    pub fn health(&self, env: Env) -> Result<Made> {
+        let (engine, monitor) = (Arc::clone(&self.engine), Arc::clone(&self.monitor));
+        promised(
+            &self.port,
+            env,
+            async move { Ok(monitor.health(&engine).await) },
+        )
+    }
+
+    /// Resolves once what waits was written, or could not be.
+    #[napi(catch_unwind, ts_return_type = "Promise<string>")]
+    pub fn flush(&self, env: Env) -> Result<Made> {
+        let (engine, monitor) = (Arc::clone(&self.engine), Arc::clone(&self.monitor));
+        promised(&self.port, env, async move {
+            monitor.flush(&engine).await;
+            Ok(json!({}))
+        })
     }
 
     /// Forgets what was counted.

@@ -1,7 +1,10 @@
 //! One client: its connections, its limits, its running queries.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -28,8 +31,13 @@ use crate::plan::is_contradiction;
 use crate::query::EventQuery;
 use crate::sql::{Purpose, Statement, Target, compile};
 
+/// The next client's number.
+static CLIENTS: AtomicU64 = AtomicU64::new(1);
+
 /// The core of a client.
 pub struct Engine {
+    /// Tells the clients of a process apart, in what they log.
+    pub number: u64,
     /// What the client was asked to be.
     pub config: Config,
     /// Its connections.
@@ -52,6 +60,7 @@ impl Engine {
             ..config.table.clone()
         };
         Arc::new(Self {
+            number: CLIENTS.fetch_add(1, Ordering::Relaxed),
             pool: Pool::new(config.server.clone(), config.pool),
             governor: Governor::new(config.limits, config.pool.acquire_timeout),
             registry: Arc::default(),

@@ -44,6 +44,7 @@ impl Monitor {
     pub fn metrics(&self, engine: &Engine) -> String {
         let (size, idle, max) = engine.pool.counts();
         let running = engine.registry.running().len();
+        let (logged, log_failures) = self.logged();
         let mut page = Page(String::with_capacity(4096));
         let state = self.state();
         let totals = state.totals;
@@ -120,6 +121,24 @@ impl Monitor {
             "counter",
             "Fingerprints whose statistics made room for others.",
             state.fingerprints.evicted,
+        );
+        page.one(
+            "log_rows_total",
+            "counter",
+            "Queries that were written to query_performance_log.",
+            logged,
+        );
+        page.one(
+            "log_dropped_total",
+            "counter",
+            "Queries that were to be logged and found no room, or could not be written.",
+            state.buffer.dropped,
+        );
+        page.one(
+            "log_failures_total",
+            "counter",
+            "Batches that could not be written to query_performance_log.",
+            log_failures,
         );
         page.0
     }

@@ -4,29 +4,40 @@
 //! database. Everything that is kept is bounded. No text holds a value of the caller's: what is
 //! kept of a statement is its [`Shape`](crate::exec::Shape).
 
+mod buffer;
 mod fingerprints;
+mod health;
 mod histogram;
 mod history;
+mod log;
 mod metrics;
 mod options;
 mod recent;
+mod store;
 mod views;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    mem,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 pub use options::Options;
 pub use views::Order;
 
 use crate::exec::{Ended, Observer, Status};
+use buffer::Buffer;
 use fingerprints::Fingerprints;
 use histogram::Bounded;
 use history::History;
+use log::LogState;
 use recent::Recent;
 
 /// The monitor of one client.
 pub struct Monitor {
     options: Options,
     state: Mutex<State>,
+    log: Mutex<LogState>,
+    writing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -37,6 +48,9 @@ struct State {
     times: Bounded,
     waits: Bounded,
     totals: Totals,
+    buffer: Buffer,
+    /// Whether the last run found the server gone.
+    server_lost: bool,
 }
 
 /// Counts since the beginning.
@@ -57,6 +71,8 @@ impl Monitor {
         Self {
             options,
             state: Mutex::default(),
+            log: Mutex::default(),
+            writing: tokio::sync::Mutex::default(),
         }
     }
 
@@ -64,9 +80,15 @@ impl Monitor {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets what was counted.
+    /// Forgets what was counted. What waits to be logged still is.
     pub fn reset(&self) {
-        *self.state() = State::default();
+        let mut state = self.state();
+        let kept = State {
+            buffer: mem::take(&mut state.buffer),
+            server_lost: state.server_lost,
+            ..State::default()
+        };
+        *state = kept;
     }
 }
 
@@ -90,6 +112,8 @@ impl Observer for Monitor {
         }
         state.fingerprints.record(&run);
         state.history.record(&run);
+        state.buffer.offer(&run, &self.options);
+        state.server_lost = matches!(run.failure, Some(("CONNECTION_FAILED", _)));
         state.recent.keep(run, self.options.slow);
     }
 }

@@ -174,11 +174,12 @@ impl Monitor {
         })
     }
 
-    /// The share of runs that were slow.
+    /// The share of runs that were slow, and how many runs there were.
     #[allow(clippy::cast_precision_loss)] // Counts.
-    pub fn slow_ratio(&self) -> f64 {
+    pub fn slow_ratio(&self) -> (f64, u64) {
         let totals = self.state().totals;
-        totals.slow as f64 / totals.runs().max(1) as f64
+        let runs = totals.runs();
+        (totals.slow as f64 / runs.max(1) as f64, runs)
     }
 
     /// What the report is drawn from, beside what the other views say.
