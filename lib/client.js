@@ -9,6 +9,7 @@ const { PerformanceMonitor } = require('./monitor')
 const { connectOptions } = require('./options.js')
 const { Optimizer } = require('./optimizer.js')
 const { sql } = require('./sql.js')
+const { forwardLogs } = require('./logs.js')
 const { encodeQuery } = require('./wire.js')
 
 /** Parts of the contract that this version does not build yet. */
@@ -90,7 +91,7 @@ if (Symbol.asyncDispose !== undefined) {
 }
 
 async function connect(options) {
-  const { core, monitor, embedded, migrate } = connectOptions(options)
+  const { core, monitor, onLog, embedded, migrate } = connectOptions(options)
   let server
   if (embedded !== undefined) {
     // Loaded where it is wanted: it starts processes, and most services never need it.
@@ -100,6 +101,7 @@ async function connect(options) {
   }
   try {
     const native = open(core, monitor)
+    if (onLog !== undefined) forwardLogs(native, onLog)
     try {
       unwrap(await native.connect())
       if (migrate) unwrap(await native.migrate())

@@ -31,7 +31,7 @@ function boolean(options, key) {
 
 /**
  * @param {import('../index').ConnectOptions} [given]
- * @returns {{ core: object, monitor: object, embedded: object | undefined, migrate: boolean }}
+ * @returns {{ core: object, monitor: object, onLog: Function | undefined, embedded: object | undefined, migrate: boolean }}
  */
 function connectOptions(given = {}) {
   if (given === null || typeof given !== 'object' || Array.isArray(given)) throw invalid('options', 'must be an object')
@@ -57,6 +57,7 @@ function connectOptions(given = {}) {
   return {
     core,
     monitor: options.monitor ?? {},
+    onLog: options.onLog,
     embedded,
     migrate: boolean(options, 'migrate') ?? embedded !== undefined
   }

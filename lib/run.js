@@ -5,6 +5,7 @@
 const { defaultMaxListeners, getMaxListeners, setMaxListeners } = require('node:events')
 const { EventsError, fromNative, aborted, calledFrom, whereCalled } = require('./errors.js')
 const { RowReader } = require('./rows.js')
+const { traced } = require('./tracing.js')
 
 /** What can be run: a query's JSON text, or SQL's. Made by the builder and by `client.sql`. */
 class Call {
@@ -115,9 +116,11 @@ async function readAll(call, first, next) {
 async function execute(call, options) {
   const { signal, queryId: asked } = checkOptions(options)
   if (signal?.aborted) throw aborted(signal.reason, asked)
-  const { rows, end } = signal ? await executeAbortable(call, options) : await executeDirectly(call, options ?? {})
-  const { token, rowCount, executionTime, queryId, ...more } = end
-  return { queryId, token, rows, rowCount, executionTime, cache: 'off', ...more }
+  return await traced(call, async () => {
+    const { rows, end } = signal ? await executeAbortable(call, options) : await executeDirectly(call, options ?? {})
+    const { token, rowCount, executionTime, queryId, ...more } = end
+    return { queryId, token, rows, rowCount, executionTime, cache: 'off', ...more }
+  })
 }
 
 async function executeDirectly(call, options) {

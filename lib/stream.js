@@ -4,6 +4,7 @@
 
 const { aborted, calledFrom, whereCalled } = require('./errors.js')
 const { RowReader } = require('./rows.js')
+const { StreamTrace } = require('./tracing.js')
 const { checkOptions, immediate, listen, nativeOptions, parsed, TURN } = require('./run.js')
 
 const AsyncIteratorPrototype = Object.getPrototypeOf(Object.getPrototypeOf(async function* () {}.prototype))
@@ -26,6 +27,7 @@ class RowStream {
   #waiting = []
   #turned = 0
   #onAbort
+  #trace
   #here
 
   /**
@@ -133,8 +135,10 @@ class RowStream {
       }
       const batch = parsed(text)
       if (this.#state === 'done') return
-      this.#keep(this.#reader.rows(batch))
-      if (batch.end !== undefined) this.#finish()
+      const rows = this.#reader.rows(batch)
+      this.#trace?.rows(rows.length)
+      this.#keep(rows)
+      if (batch.end !== undefined) this.#finish(batch.end.queryId)
     } catch (error) {
       if (this.#state !== 'done') this.#fail(error)
     }
@@ -145,7 +149,9 @@ class RowStream {
     const { signal } = options
     if (signal?.aborted) throw aborted(signal.reason, options.queryId)
     const call = this.#makeCall()
-    this.#native = call.native.stream(call.text, call.isSql, false, nativeOptions(options))
+    this.#trace = StreamTrace.begin(call, () => {
+      this.#native = call.native.stream(call.text, call.isSql, false, nativeOptions(options))
+    })
     this.#reader = new RowReader(call.bigints)
     this.#state = 'running'
     if (signal) {
@@ -169,13 +175,15 @@ class RowStream {
 
   #fail(error) {
     this.#failure = calledFrom(this.#here, error)
+    this.#trace?.end(this.#failure)
     this.#drop()
     this.#finish()
   }
 
-  #finish() {
+  #finish(queryId) {
     if (this.#state === 'done') return
     this.#state = 'done'
+    this.#trace?.end(undefined, queryId ?? this.#options?.queryId)
     this.#native?.close()
     if (this.#onAbort !== undefined) this.#options.signal.removeEventListener('abort', this.#onAbort)
   }

@@ -34,6 +34,8 @@ export declare class NativeClient {
   compile(query: string): string
   /** What monitoring calls a query or the caller's own SQL, as `{"fingerprint", "queryText"}`. */
   shape(call: string, isSql: boolean): string
+  /** Where the server and the table are, by the names that OpenTelemetry gives them. */
+  address(): string
   /**
    * Runs a query, or the caller's own SQL. Resolves with its only batch, or with the first and
    * the stream of the others.
@@ -68,6 +70,20 @@ export declare class NativeImport {
   finish(): Promise<string>
   /** Stops. Resolves when the connection is free again; chunks that were stored stay. */
   abort(): Promise<string>
+}
+
+/**
+ * Records of one client's log. It knows nothing of the client, so that waiting for a record does
+ * not keep a client that nobody else holds.
+ */
+export declare class NativeLogs {
+  /** Listens for as long as the client is there. */
+  static of(client: NativeClient): NativeLogs
+  /**
+   * Resolves with the next records, a list; with none once the client is gone. Keeps no process
+   * alive.
+   */
+  next(): Promise<string>
 }
 
 /** What runs, what ran and how well. Answers are JSON text, except for `metrics`. */

@@ -838,5 +838,6 @@ module.exports = nativeBinding
 module.exports.FileLock = nativeBinding.FileLock
 module.exports.NativeClient = nativeBinding.NativeClient
 module.exports.NativeImport = nativeBinding.NativeImport
+module.exports.NativeLogs = nativeBinding.NativeLogs
 module.exports.NativeMonitor = nativeBinding.NativeMonitor
 module.exports.NativeStream = nativeBinding.NativeStream

@@ -2,7 +2,10 @@
 
 /** The monitor: what runs, what ran, and how well. */
 
+const { randomUUID } = require('node:crypto')
+const { rename, rm, writeFile } = require('node:fs/promises')
 const { EventsError, unwrap } = require('../errors.js')
+const { SHOWN, clientReport } = require('./report.js')
 
 const ORDERS = ['totalTime', 'meanTime', 'calls', 'p95']
 /** What needs plans that are followed over time. */
@@ -20,6 +23,18 @@ function checked(options, known) {
       throw invalid(key, `is not an option; known are ${known.join(', ')}`)
   }
   return options
+}
+
+/** Written whole or not at all: whoever looks at the path meanwhile sees the page before. */
+async function written(to, html) {
+  const temporary = `${to}.${randomUUID()}.tmp`
+  try {
+    await writeFile(temporary, html, { flag: 'wx' })
+    await rename(temporary, to)
+  } catch (cause) {
+    await rm(temporary, { force: true })
+    throw new EventsError('EXPORT_FAILED', `the report cannot be written: ${cause.message}`, { path: 'to', cause })
+  }
 }
 
 class PerformanceMonitor {
@@ -52,6 +67,21 @@ class PerformanceMonitor {
 
   async getHealth() {
     return unwrap(await this.#native.health())
+  }
+
+  async report(options = {}) {
+    const { to } = checked(options, ['to'])
+    if (to !== undefined && (typeof to !== 'string' || to === '')) throw invalid('to', 'must be a path')
+    const html = clientReport({
+      history: unwrap(this.#native.history()),
+      fingerprints: await this.getFingerprints({ limit: SHOWN }),
+      running: await this.getRunningQueries(),
+      slow: unwrap(this.#native.slow()),
+      pool: this.getPool(),
+      health: await this.getHealth()
+    })
+    if (to !== undefined) await written(to, html)
+    return html
   }
 
   async flush() {

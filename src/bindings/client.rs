@@ -1,14 +1,16 @@
 //! The client, as JavaScript holds it.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use napi::{Env, Error, Result};
 use napi_derive::napi;
 use serde::Deserialize;
 use serde_json::{Value as Wire, json};
+use tracing::Instrument;
 
 use super::answer::{answer, promised};
 use super::inbox::{Inbox, NativeStream};
+use super::logs::Kept;
 use super::port::Port;
 use super::runtime;
 use super::value::Made;
@@ -16,7 +18,7 @@ use crate::exec::{
     Config, Engine, ExplainOptions, Mode, Observer, Run, RunOptions, Shape, UserSql, describe,
 };
 use crate::model;
-use crate::monitor::{self, Monitor};
+use crate::monitor::{self, Listening, Monitor};
 use crate::sql::Bind;
 
 /// A client's core. A query is its JSON text, SQL is `{"strings", "values"}`. Everything goes in and out as JSON text; errors come as `{"error":{…}}`.
@@ -25,6 +27,7 @@ pub struct NativeClient {
     engine: Arc<Engine>,
     port: Arc<Port>,
     monitor: Arc<Monitor>,
+    listening: Kept,
 }
 
 #[derive(Default, Deserialize)]
@@ -59,6 +62,7 @@ impl NativeClient {
             engine,
             port: Port::of(env.raw())?,
             monitor,
+            listening: Kept::default(),
         })
     }
 
@@ -95,6 +99,18 @@ impl NativeClient {
             self.engine.shape(&call)
         };
         answer(shape.map(|s| json!({ "fingerprint": s.hex(), "queryText": s.text })))
+    }
+
+    /// Where the server and the table are, by the names that OpenTelemetry gives them.
+    #[napi(catch_unwind)]
+    pub fn address(&self) -> String {
+        let server = &self.engine.config.server;
+        answer(Ok(json!({
+            "server.address": server.get_host(),
+            "server.port": server.get_port(),
+            "db.namespace": server.get_database(),
+            "db.collection.name": self.engine.target().table.name,
+        })))
     }
 
     /// Runs a query, or the caller's own SQL. Resolves with its only batch, or with the first and
@@ -163,7 +179,9 @@ impl NativeClient {
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn migrate(&self, env: Env) -> Result<Made> {
         let engine = Arc::clone(&self.engine);
-        promised(&self.port, env, async move { engine.migrate().await })
+        let span = tracing::info_span!(target: "tamma_events", "migrate", client = engine.number);
+        let work = async move { engine.migrate().await };
+        promised(&self.port, env, work.instrument(span))
     }
 
     /// Reads the rows of a query and throws them away. Resolves with their number.
@@ -186,10 +204,14 @@ impl NativeClient {
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn close(&self, env: Env) -> Result<Made> {
         let (engine, monitor) = (Arc::clone(&self.engine), self.monitor());
+        let listening = (self.listening.lock())
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         promised(&self.port, env, async move {
             engine.close().await;
             // After the last run has ended.
             monitor.finish(&engine).await;
+            drop(listening);
             Ok(json!({}))
         })
     }
@@ -204,6 +226,14 @@ impl NativeClient {
     /// Its monitor.
     pub fn monitor(&self) -> Arc<Monitor> {
         Arc::clone(&self.monitor)
+    }
+
+    /// Listens to the log until the client is closed or collected.
+    pub fn keep_listening(&self, listening: Listening) {
+        *self
+            .listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(listening);
     }
 
     fn enter(

@@ -13,6 +13,7 @@ mod client;
 mod file_lock;
 mod importer;
 mod inbox;
+mod logs;
 mod monitor;
 mod port;
 mod runtime;

@@ -185,15 +185,35 @@ impl Port {
         env: sys::napi_env,
         future: impl Future<Output = Vec<u8>> + Send + 'static,
     ) -> Result<sys::napi_value> {
-        let (deferred, promise) = unsafe { Deferred::new(env) }?;
         self.hold(env);
+        self.settle(env, future, true)
+    }
+
+    /// The same, but a process that waits for nothing else may end.
+    pub fn promise_unheld(
+        self: &Arc<Self>,
+        env: sys::napi_env,
+        future: impl Future<Output = Vec<u8>> + Send + 'static,
+    ) -> Result<sys::napi_value> {
+        self.settle(env, future, false)
+    }
+
+    fn settle(
+        self: &Arc<Self>,
+        env: sys::napi_env,
+        future: impl Future<Output = Vec<u8>> + Send + 'static,
+        held: bool,
+    ) -> Result<sys::napi_value> {
+        let (deferred, promise) = unsafe { Deferred::new(env) }?;
         let port = Arc::clone(self);
         runtime::handle()?.spawn(async move {
             let text = AssertUnwindSafe(future).catch_unwind().await;
             let text = text.unwrap_or_else(|_| PANICKED.to_vec());
             let back = Arc::clone(&port);
             port.post(Box::new(move |env| {
-                back.let_go(env);
+                if held {
+                    back.let_go(env);
+                }
                 unsafe { deferred.resolve(env, ascii(env, &text)) };
             }));
         });

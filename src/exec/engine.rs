@@ -81,7 +81,7 @@ impl Engine {
     /// Tells of a run that ends.
     pub fn observe(&self, ticket: &Ticket, error: Option<&Error>, status: Status) {
         if let Some(observer) = &self.observer
-            && let Some(ended) = ticket.ended(error, status)
+            && let Some(ended) = ticket.ended(self.number, error, status)
         {
             observer.ended(ended);
         }

@@ -45,6 +45,8 @@ impl Status {
 /// A run that has ended.
 #[derive(Clone, Debug)]
 pub struct Ended {
+    /// Whose: the number of the engine.
+    pub client: u64,
     /// The query's id.
     pub id: Arc<str>,
     /// What was run.

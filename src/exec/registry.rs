@@ -258,10 +258,11 @@ impl Ticket {
     }
 
     /// The query as it ends; `None` for the module's own work.
-    pub fn ended(&self, error: Option<&Error>, status: Status) -> Option<Ended> {
+    pub fn ended(&self, client: u64, error: Option<&Error>, status: Status) -> Option<Ended> {
         let progress = &self.entry.progress;
         let waited = progress.waited.load(Ordering::Relaxed).checked_sub(1);
         Some(Ended {
+            client,
             id: Arc::clone(&self.id),
             shape: Arc::clone(progress.shape.get()?),
             status,

@@ -43,7 +43,8 @@ pub struct LogState {
 fn problem(error: sqlx::Error) -> String {
     let told = match fault(error) {
         Error::Database { sql_state, .. } if sql_state == "42P01" => {
-            "its tables are missing: migrate() makes them, or says what has to be restored".to_owned()
+            "its tables are missing: migrate() makes them, or says what has to be restored"
+                .to_owned()
         }
         Error::Database { sql_state, .. } if sql_state == "42501" => {
             "the role may not write its tables".to_owned()

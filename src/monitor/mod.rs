@@ -4,6 +4,7 @@
 //! database. Everything that is kept is bounded. No text holds a value of the caller's: what is
 //! kept of a statement is its [`Shape`](crate::exec::Shape).
 
+mod bridge;
 mod buffer;
 mod fingerprints;
 mod health;
@@ -21,6 +22,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+pub use bridge::{Listening, listen};
 pub use options::Options;
 pub use views::Order;
 
@@ -95,6 +97,16 @@ impl Monitor {
 impl Observer for Monitor {
     fn ended(&self, run: Ended) {
         let slow = run.elapsed > self.options.slow;
+        if slow {
+            tracing::warn!(
+                target: "tamma_events::monitor",
+                client = run.client,
+                query_id = &*run.id,
+                fingerprint = run.shape.hex(),
+                milliseconds = histogram::millis(histogram::micros(run.elapsed)),
+                "a slow query"
+            );
+        }
         let mut state = self.state();
         let totals = &mut state.totals;
         *match run.status {
@@ -137,6 +149,7 @@ mod tests {
     /// A run of a statement that took so many milliseconds; its text is its id.
     pub fn run(sql: &str, took: u64) -> Ended {
         Ended {
+            client: 1,
             id: sql.into(),
             shape: Arc::new(Shape::of_compiled(sql)),
             status: Status::Done,
