@@ -33,9 +33,9 @@ th { color: var(--dim); font-weight: 600 } .n { text-align: right; font-variant-
  * @property {readonly (readonly [string, string])[]} tiles names and values
  * @property {readonly import('./chart.js').Slot[]} slots
  * @property {number} slotSeconds
- * @property {readonly FingerprintStats[]} fingerprints
- * @property {readonly QueryStats[]} running
- * @property {readonly QueryStats[]} slow
+ * @property {readonly Omit<FingerprintStats, 'errors'>[]} fingerprints
+ * @property {readonly Partial<QueryStats>[]} running
+ * @property {readonly Partial<QueryStats>[]} slow
  */
 
 const QUERY = [
@@ -43,7 +43,7 @@ const QUERY = [
   { name: 'started', of: row => row.startedAt.replace('T', ' ').replace(/\.\d+Z$/, '') },
   { name: 'status', of: row => (row.error ? `${row.status}: ${row.error}` : row.status) },
   { name: 'time', kind: 'number', of: row => duration(row.executionTime) },
-  { name: 'rows', kind: 'number', of: row => count(row.rowsReturned) },
+  { name: 'rows', kind: 'number', needs: 'rowsReturned', of: row => count(row.rowsReturned) },
   { name: 'statement', kind: 'code', of: row => row.queryText }
 ]
 const FINGERPRINT = [
@@ -54,12 +54,15 @@ const FINGERPRINT = [
   { name: 'p99', kind: 'number', of: row => duration(row.p99) },
   { name: 'max', kind: 'number', of: row => duration(row.maxTime) },
   { name: 'rows', kind: 'number', of: row => count(row.rows) },
-  { name: 'errors', kind: 'number', of: row => count(row.errors) },
+  { name: 'errors', kind: 'number', needs: 'errors', of: row => count(row.errors) },
   { name: 'statement', kind: 'code', of: row => row.queryText }
 ]
 
 const KEY =
   '<p class="key"><i style="background:var(--p50)"></i>median<i style="background:var(--p95)"></i>95th percentile<i style="background:var(--max)"></i>longest</p>'
+
+/** The columns that there is something for. */
+const columnsOf = (columns, [first]) => columns.filter(({ needs }) => needs === undefined || first[needs] !== undefined)
 
 function section(title, rows, body, none) {
   return `<h2>${escaped(title)}</h2>\n${rows.length === 0 ? `<p>${escaped(none)}</p>` : body()}`
@@ -90,8 +93,8 @@ ${tiles.map(tile).join('\n')}
 </div>
 ${section('Latency over time (UTC)', slots, () => `${latencyChart(slots, slotSeconds)}\n${KEY}`, 'No query has ended yet.')}
 ${slots.length === 0 ? '' : `<h2>Queries each ${slotSeconds} seconds</h2>\n${loadChart(slots, slotSeconds)}`}
-${section('What took the most time', fingerprints, () => table(fingerprints, FINGERPRINT), 'No query has ended yet.')}
-${section('Running now', running, () => table(running, QUERY), 'Nothing runs.')}
+${section('What took the most time', fingerprints, () => table(fingerprints, columnsOf(FINGERPRINT, fingerprints)), 'No query has ended yet.')}
+${section('Running now', running, () => table(running, columnsOf(QUERY, running)), 'Nothing runs.')}
 ${section('The slowest', slow, () => table(slow, QUERY), 'No query was slow.')}
 </body>
 </html>
