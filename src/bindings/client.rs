@@ -271,6 +271,7 @@ impl CallOptions {
         RunOptions {
             timeout: self.timeout,
             query_id: self.query_id.clone(),
+            ..RunOptions::default()
         }
     }
 }

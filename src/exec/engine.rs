@@ -207,6 +207,7 @@ impl Engine {
         let options = RunOptions {
             timeout: options.timeout.or(query.hints.timeout),
             query_id: options.query_id.or(query.id),
+            priority: query.hints.priority,
         };
         let run = self.entered(source, shape, query.hints.declined, options, mode, started)?;
         Ok(Run { regex, ..run })
@@ -291,6 +292,7 @@ impl Engine {
             mode,
             ticket,
             started,
+            priority: options.priority,
             timeout: time_allowed(options.timeout, &self.config.limits, mode),
             regex: None,
             notes,

@@ -28,7 +28,7 @@ use super::pool::Lease;
 use super::registry::Ticket;
 use super::user::UserSql;
 use crate::model::{Error, Result};
-use crate::query::EventQuery;
+use crate::query::{EventQuery, Priority};
 use crate::sql::{Purpose, Statement};
 
 /// How the rows are wanted.
@@ -47,6 +47,8 @@ pub struct RunOptions {
     pub timeout: Option<u64>,
     /// Else one is made up.
     pub query_id: Option<String>,
+    /// How soon, where it has to wait.
+    pub priority: Priority,
 }
 
 /// What is run.
@@ -81,6 +83,8 @@ pub struct Run {
     pub ticket: Ticket,
     /// When the caller asked.
     pub started: Instant,
+    /// How soon, where it has to wait.
+    pub priority: Priority,
     /// How long it may take.
     pub timeout: Option<Duration>,
     /// Where the query's regular expression is, should the server refuse it.
@@ -118,6 +122,7 @@ impl Run {
             mode,
             ticket,
             started,
+            priority,
             timeout,
             regex,
             notes,
@@ -126,6 +131,7 @@ impl Run {
             engine: &engine,
             mode,
             started,
+            priority,
             out: &out,
             notes: &notes,
             ticket: &ticket,
@@ -186,6 +192,7 @@ struct Context<'a> {
     engine: &'a Arc<Engine>,
     mode: Mode,
     started: Instant,
+    priority: Priority,
     out: &'a mpsc::Sender<Batch>,
     notes: &'a [(&'static str, String)],
     ticket: &'a Ticket,
@@ -236,7 +243,7 @@ impl Context<'_> {
             return Outcome::Done(self.finish(writer, &self.engine.pool.seen_snapshot()));
         }
         let asked = Instant::now();
-        let place = match self.engine.governor.enter().await {
+        let place = match self.engine.governor.enter(self.priority).await {
             Ok(place) => place,
             Err(error) => return Outcome::Failed(error),
         };

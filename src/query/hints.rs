@@ -8,6 +8,18 @@ use crate::model::{
     wire::{boolean, known_keys, list, object, text, whole},
 };
 
+/// How soon a query that has to wait is run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Priority {
+    /// After the others.
+    Low,
+    /// As most are.
+    #[default]
+    Normal,
+    /// Before the others.
+    High,
+}
+
 /// The hints of a query that this version acts on, and those that it has to decline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hints {
@@ -15,6 +27,8 @@ pub struct Hints {
     pub timeout: Option<u64>,
     /// Rows of a batch in `executeBatches`.
     pub batch_size: Option<u64>,
+    /// Which of the queries that wait is run first.
+    pub priority: Priority,
     /// Asked for and not acted on: the hint, its value in words.
     pub declined: Vec<(&'static str, String)>,
 }
@@ -51,10 +65,14 @@ impl Hints {
                         hints.declined.push(("parallel", "true".to_owned()));
                     }
                 }
-                "priority" => match text(value, &here)? {
-                    "low" | "normal" | "high" => {}
-                    _ => return Err(Error::invalid(here, "must be 'low', 'normal' or 'high'")),
-                },
+                "priority" => {
+                    hints.priority = match text(value, &here)? {
+                        "low" => Priority::Low,
+                        "normal" => Priority::Normal,
+                        "high" => Priority::High,
+                        _ => return Err(Error::invalid(here, "must be 'low', 'normal' or 'high'")),
+                    };
+                }
                 "useIndex" => {
                     for (i, name) in list(value, &here, "index names")?.iter().enumerate() {
                         hints

@@ -18,7 +18,7 @@ pub use aggregate::{Aggregate, EVENT_ORDER, Function};
 pub use condition::{CompareOp, Condition, Leaf, MatchKind, Test};
 pub use cursor::{Cursor, KeyValue};
 pub use group::Grouping;
-pub use hints::Hints;
+pub use hints::{Hints, Priority};
 pub use join::Join;
 pub use order::{NullsOrder, OrderBy, SortDirection};
 pub use parse::EventQuery;
