@@ -397,7 +397,10 @@ export interface QueryHints {
   batchSize?: number
   /** Where replicas are configured. */
   readFrom?: 'primary' | 'replica' | { replicaWithin: Duration }
-  /** Among queries that wait for a place; default 'normal'. */
+  /**
+   * Among queries that wait for a place; default 'normal'. None is starved: a query is overtaken for
+   * at most half of `pool.acquireTimeout`.
+   */
   priority?: 'low' | 'normal' | 'high'
 }
 /** The same under its shorter name. */
@@ -558,16 +561,21 @@ export interface OptimizedQuery {
 /** One run of a query. */
 export interface QueryStats {
   queryId: string
+  /** The same for queries that differ only in their values and the number of their limit. */
   fingerprint: string
+  /** The statement without its values. */
   queryText: string
   status: 'running' | 'done' | 'cancelled' | 'timeout' | 'failed'
   startedAt: string
+  /** Milliseconds, waiting for a place included; so far, where it runs. */
   executionTime: number
   rowsReturned: number
+  /** Of JSON, as the core makes it. */
   bytesReturned: number
   cache: CacheOutcome
   indexesUsed: string[]
   planHash?: string
+  /** The code of its error, with SQLSTATE where the server answered; never a message. */
   error?: string
 }
 
@@ -632,7 +640,16 @@ export interface IQueryOptimizer {
    * ```
    */
   cancelQuery(queryId: string): Promise<void>
-  /** One run, by its query id; UNKNOWN_QUERY where it was never seen. */
+  /**
+   * One run, by its query id: one that runs, or one of the last 10,000. UNKNOWN_QUERY where it was
+   * never seen, or too long ago.
+   *
+   * @example
+   * ```ts
+   * const { queryId } = await events.query().limit(10).execute()
+   * const { executionTime, rowsReturned } = await events.optimizer.getQueryStats(queryId)
+   * ```
+   */
   getQueryStats(queryId: string): Promise<QueryStats>
   /** Slower than `threshold` milliseconds (default: the configured one), slowest first. */
   getSlowQueries(threshold?: number): Promise<QueryStats[]>
@@ -1553,7 +1570,7 @@ export interface IQueryCache {
 
 // ================================================================ monitoring
 
-/** All runs of one fingerprint; times are milliseconds. */
+/** All runs of one fingerprint; times are milliseconds, quantiles within 1.6 %. */
 export interface FingerprintStats {
   fingerprint: string
   queryText: string
@@ -1585,7 +1602,13 @@ export interface PlanChange {
 }
 
 /**
- * What runs, what ran, and how well.
+ * What runs, what ran, and how well. What is kept is bounded: 1,000 fingerprints, the last 10,000
+ * runs, an hour of latencies. No text holds a value of a query; literals and comments of `sql` are
+ * left out.
+ *
+ * Runs are on the diagnostics channel `tamma:events:query` as well (a `TracingChannel`), with the
+ * attribute names of OpenTelemetry: `db.system.name`, `db.query.text`, `db.response.returned_rows`
+ * and so on, and `tamma.events.query_id` and `tamma.events.fingerprint`.
  *
  * @example
  * ```ts
@@ -1602,14 +1625,22 @@ export interface IPerformanceMonitor {
   pinPlan(fingerprint: string, planHash: string | null): Promise<void>
   getRunningQueries(): Promise<QueryStats[]>
   getPool(): PoolStats
-  /** The measures the project promises, as they stand. */
+  /**
+   * The measures the project promises, as they stand. Never rejects: a server that is not reached is
+   * one of the `problems`, and so is a log that cannot be written.
+   */
   getHealth(): Promise<HealthReport>
   /** Prometheus text exposition. */
   metrics(): string
-  /** A self-contained HTML page with charts. */
+  /** A self-contained HTML page with charts, without scripts; written to the path `to` as well. */
   report(options?: { to?: string }): Promise<string>
-  /** Writes what is buffered to query_performance_log and index_usage_stats. */
+  /**
+   * Writes what is buffered to query_performance_log and index_usage_stats, and deletes what is older
+   * than the retention. Happens by itself every few seconds, and when the client is closed. Resolves
+   * where that fails, too: `getHealth()` says why.
+   */
   flush(): Promise<void>
+  /** Forgets what was counted. */
   reset(): Promise<void>
 }
 
@@ -1958,11 +1989,13 @@ export interface ConnectOptions {
     persistent?: boolean
   }
   monitor?: {
-    /** Milliseconds. */
+    /** Milliseconds; default 1000. A slower query is counted, kept for longer, and told to `onLog`. */
     slowQueryThreshold?: number
-    /** 0 to 1. */
+    /** The share of runs that is logged, 0 to 1; default 1. Slow and failed ones always are. At most 500 runs every 5 seconds. */
     sampleRate?: number
+    /** Log runs to query_performance_log; default true. Where the table is missing, nothing but `getHealth()` minds. */
     persist?: boolean
+    /** How long logged runs are kept; default 30 days. */
     retention?: Duration
   }
   /** What the module has to say; never event data or secrets. */
