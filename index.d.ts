@@ -1575,6 +1575,7 @@ export interface FingerprintStats {
   fingerprint: string
   queryText: string
   calls: number
+  /** Runs that failed or took too long; those that were cancelled, or left, are none. */
   errors: number
   totalTime: number
   meanTime: number

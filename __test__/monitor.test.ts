@@ -147,6 +147,28 @@ describe('fingerprints', () => {
   })
 })
 
+test('a stream that is left is no error', async () => {
+  const client = await database.connect()
+  for await (const _ of client.query().executeStream()) break
+  await until('its end', async () => ((await client.monitor.getRunningQueries()).length === 0 ? true : undefined))
+  expect(await client.monitor.getFingerprints()).toEqual([expect.objectContaining({ calls: 1, errors: 0 })])
+})
+
+test('a client that is closed still tells what it has seen', async () => {
+  const client = await database.connect()
+  await client.query().limit(1).execute()
+  await client.close()
+  expect(await client.monitor.getFingerprints()).toHaveLength(1)
+  expect(client.monitor.getPool()).toMatchObject({ size: 0 })
+  expect(await client.monitor.getHealth()).toMatchObject({
+    ok: false,
+    postgres: { connected: false },
+    problems: ['the client is closed']
+  })
+  await client.monitor.flush()
+  expect(await client.monitor.report()).toContain('the client is closed')
+})
+
 test('what is not built yet says so by name', async () => {
   const client = await database.connect()
   expect(await failure(client.monitor.getPlanChanges())).toMatchObject({ code: 'UNSUPPORTED' })

@@ -1,7 +1,7 @@
-//! Bound values in the server's binary format.
+//! A statement as the driver takes it: its text, and bound values in the server's binary format.
 
 use sqlx::{
-    Postgres,
+    AssertSqlSafe, Postgres, SqlSafeStr, SqlStr,
     encode::{Encode, IsNull},
     error::BoxDynError,
     postgres::{PgArgumentBuffer, PgArguments, PgTypeInfo, types::Oid},
@@ -28,6 +28,11 @@ mod oid {
     pub const TIMESTAMPTZ_ARRAY: u32 = 1185;
     pub const UUID_ARRAY: u32 = 2951;
     pub const JSONB_ARRAY: u32 = 3807;
+}
+
+/// Text that this package compiled: values are binds, names are quoted.
+pub fn sql_text(sql: &str) -> SqlStr {
+    AssertSqlSafe(sql.to_owned()).into_sql_str()
 }
 
 /// The driver's form of the values of a statement.

@@ -13,7 +13,7 @@ use serde_json::Value as Wire;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::arguments::arguments;
+use super::arguments::{arguments, sql_text};
 use super::batch::Batch;
 use super::catalog;
 use super::config::Config;
@@ -23,7 +23,8 @@ use super::interrupt::time_allowed;
 use super::observe::{Observer, Status};
 use super::pool::Pool;
 use super::registry::{Registry, Ticket};
-use super::run::{Mode, OfTables, Run, RunOptions, Source, sql_text};
+use super::request::{Mode, OfTables, RunOptions, Source};
+use super::run::Run;
 use super::shape::{Shape, Shapes};
 use super::user::UserSql;
 use crate::model::{Error, Result, catalog::Catalog, table::TableNames};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value as Wire, json};
 
 use super::engine::Engine;
-use super::run::{Mode, RunOptions};
+use super::request::{Mode, RunOptions};
 use super::shape::Shape;
 use crate::model::{Error, Result};
 use crate::plan::is_contradiction;

@@ -53,6 +53,16 @@ pub fn database_fault(db: &PgDatabaseError) -> Error {
     }
 }
 
+/// A regular expression that the server cannot read is the caller's mistake, and has a place.
+pub fn blame_regex(error: Error, path: Option<String>) -> Error {
+    match (error, path) {
+        (Error::Database { sql_state, message }, Some(path)) if sql_state == "2201B" => {
+            Error::invalid(path, message)
+        }
+        (error, _) => error,
+    }
+}
+
 fn connection(message: &str) -> Error {
     Error::Connection {
         message: message.to_owned(),

@@ -11,7 +11,7 @@ use super::batch::Batch;
 use super::config::{DEFAULT_TIMEOUT, Limits};
 use super::pool::Lease;
 use super::registry::{Reason, Ticket};
-use super::run::Mode;
+use super::request::Mode;
 
 /// The time of a run: the call's, else the client's; the client's caps.
 pub fn time_allowed(asked: Option<u64>, limits: &Limits, mode: Mode) -> Option<Duration> {

@@ -31,6 +31,11 @@ impl Status {
         }
     }
 
+    /// Whether something went wrong. Stopping a query, or leaving a stream, is its caller's right.
+    pub const fn is_error(self) -> bool {
+        matches!(self, Self::TimedOut | Self::Failed)
+    }
+
     /// The word of the public API.
     pub const fn word(self) -> &'static str {
         match self {

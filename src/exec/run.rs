@@ -14,64 +14,22 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures_util::TryStreamExt;
 use serde_json::json;
-use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 use tokio::sync::mpsc;
 
-use super::arguments::arguments;
+use super::arguments::{arguments, sql_text};
 use super::batch::{Batch, Writer};
 use super::connection::Connection;
 use super::engine::Engine;
-use super::fault::{fault, may_be_outdated, spares_connection};
+use super::fault::{blame_regex, fault, may_be_outdated, spares_connection};
 use super::interrupt::{Interrupt, interruption, stop_on_server};
 use super::observe::Status;
 use super::pool::Lease;
 use super::registry::Ticket;
+use super::request::{Mode, OfTables, Source};
 use super::user::UserSql;
 use crate::model::{Error, Result};
 use crate::query::{EventQuery, Priority};
-use crate::sql::{Purpose, Statement};
-
-/// How the rows are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// All of them, within the limits of a buffered result.
-    Buffered,
-    /// As they come.
-    Stream,
-}
-
-/// The caller's wishes for one run.
-#[derive(Clone, Debug, Default)]
-pub struct RunOptions {
-    /// Milliseconds; `Some(0)` asks for the cap.
-    pub timeout: Option<u64>,
-    /// Else one is made up.
-    pub query_id: Option<String>,
-    /// How soon, where it has to wait.
-    pub priority: Priority,
-}
-
-/// What is run.
-pub enum Source {
-    /// A compiled query.
-    Query(Box<Statement>),
-    /// A query that no event can satisfy: it is answered without the server.
-    Nothing(Box<Statement>),
-    /// A query that names other tables: they are looked up first.
-    OfTables(Box<OfTables>),
-    /// The caller's own SQL.
-    User(UserSql),
-}
-
-/// A query over other tables than the event table.
-pub struct OfTables {
-    /// Its JSON text.
-    pub query: String,
-    /// The names of the tables.
-    pub tables: Vec<String>,
-    /// What its statement is for.
-    pub purpose: Purpose,
-}
+use crate::sql::Statement;
 
 /// A run that has been entered and not yet begun.
 pub struct Run {
@@ -162,16 +120,6 @@ impl Run {
         };
         // Whoever wanted it may be gone.
         let _ = out.send(batch).await;
-    }
-}
-
-/// A regular expression that the server cannot read is the caller's mistake, and has a place.
-fn blame_regex(error: Error, path: Option<String>) -> Error {
-    match (error, path) {
-        (Error::Database { sql_state, message }, Some(path)) if sql_state == "2201B" => {
-            Error::invalid(path, message)
-        }
-        (error, _) => error,
     }
 }
 
@@ -445,9 +393,4 @@ impl From<sqlx::Error> for Stop {
 /// What an answer has seen, as callers carry it around.
 pub fn token(snapshot: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(format!("1:{snapshot}"))
-}
-
-/// Text that this package compiled: values are binds, names are quoted.
-pub fn sql_text(sql: &str) -> SqlStr {
-    AssertSqlSafe(sql.to_owned()).into_sql_str()
 }

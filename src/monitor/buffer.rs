@@ -3,7 +3,7 @@
 use std::{mem, time::Instant};
 
 use super::options::Options;
-use crate::exec::{Ended, Status};
+use crate::exec::Ended;
 
 /// Rows of one batch. At one batch every few seconds, the log costs the server next to nothing
 /// whatever the load.
@@ -34,7 +34,7 @@ impl Buffer {
     /// Takes a run, or not: by the sample rate; slow ones and those that failed always. Where there
     /// is no room, each run since the last batch is as likely to be logged as any other.
     pub fn offer(&mut self, run: &Ended, options: &Options) {
-        let matters = run.status != Status::Done || run.elapsed > options.slow;
+        let matters = run.status.is_error() || run.elapsed > options.slow;
         if !(options.persist && (matters || self.chance() < options.sample_rate)) {
             return;
         }

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use super::Monitor;
 use super::store::{self, Server};
 use crate::exec::{Engine, fault};
+use crate::model::Error;
 
 /// The longest wait for the server's answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -16,6 +17,9 @@ const SLOW_SHARE: f64 = 0.05;
 const ENOUGH: u64 = 20;
 
 async fn ask(engine: &Engine) -> Result<Server, String> {
+    if engine.pool.is_closed() {
+        return Err(Error::Closed.to_string());
+    }
     let table = engine.target().table.clone();
     let asked = async {
         let mut driver = store::connect(&engine.config.server).await?;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::histogram::Histogram;
-use crate::exec::{Ended, Status};
+use crate::exec::Ended;
 
 /// The width of a slot. In it, a burst shows, and an hour is 360 of them.
 pub const SLOT: Duration = Duration::from_secs(10);
@@ -17,7 +17,7 @@ pub struct Slot {
     number: u64,
     /// How long the runs took that ended in it.
     pub times: Histogram,
-    /// Runs among them that did not get to their last row.
+    /// Runs among them that failed or took too long.
     pub errors: u64,
 }
 
@@ -57,7 +57,7 @@ impl History {
         }
         if let Some(slot) = self.slots.back_mut() {
             slot.times.record(run.elapsed);
-            slot.errors += u64::from(run.status != Status::Done);
+            slot.errors += u64::from(run.status.is_error());
         }
     }
 

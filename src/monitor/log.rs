@@ -81,7 +81,8 @@ impl Monitor {
     /// Writes what waits, sweeps out what is old and notes the indexes. Whether that worked stands
     /// in the health report.
     pub async fn flush(&self, engine: &Engine) {
-        if self.options.persist {
+        // A client that is closed has written what it had.
+        if self.options.persist && !engine.pool.is_closed() {
             self.write(engine, true, PATIENCE).await;
         }
     }
