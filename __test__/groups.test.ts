@@ -163,8 +163,13 @@ describe('aggregates', () => {
     // The owner may: what is stored need not have come through this package.
     await database.admin.query(`ALTER TABLE events DISABLE TRIGGER ALL`)
     await database.admin.query(`UPDATE events SET data = '{"h":1e400}' WHERE event_type = 'HUGE.N'`)
-    for (const fn of ['median', 'avg'] as const)
-      await failure(q().where('type', 'eq', 'HUGE.N').aggregate({ fn, field: 'data.h' }).execute(), 'PRECISION_LOSS')
+    for (const fn of ['median', 'avg'] as const) {
+      const huge = q().where('type', 'eq', 'HUGE.N').aggregate({ fn, field: 'data.h' })
+      // No bigint mode would help.
+      expect((await failure(huge.execute(), 'PRECISION_LOSS')).message).toMatch(
+        /^[^']*beyond the range of a double[^']*$/
+      )
+    }
     await database.admin.query(`DELETE FROM events WHERE event_type = 'HUGE.N'`)
     await database.admin.query(`ALTER TABLE events ENABLE TRIGGER ALL`)
   })

@@ -186,6 +186,37 @@ describe('other tables', () => {
   })
 })
 
+describe('a client that has not looked a table up yet', () => {
+  const fresh = async () => (await database.connect()).query()
+
+  it('continues the pages of another', async () => {
+    const page = q().from('ops.issues').select(['number']).orderBy('number').limit(20)
+    const { nextCursor } = await page.execute()
+    const next = (await fresh()).from('ops.issues').select(['number']).orderBy('number').limit(20).after(nextCursor)
+    expect((await next.execute()).rows.map(row => row.number)).toEqual(Array.from({ length: 20 }, (_, i) => 20 + i))
+  })
+
+  it('joins to it by an alias', async () => {
+    const joined = (await fresh()).from('open_issues').join('ops.issues', { alias: 'i', on: { number: 'number' } })
+    expect((await joined.count().execute()).rows).toEqual([{ count: 25 }])
+  })
+
+  it('finds a table that was missing when it was explained', async () => {
+    const query = (await fresh()).from('explained_late')
+    await failure(query.explain(), 'UNKNOWN_TABLE')
+    await database.admin.query('CREATE TABLE explained_late (a int); INSERT INTO explained_late VALUES (7)')
+    expect((await query.execute()).rows).toEqual([{ a: 7 }])
+  })
+
+  it('does so again where the server went away meanwhile, and keeps no dead connection', async () => {
+    const client = await database.connect()
+    const pid = (await client.sql<{ pid: number }>`SELECT pg_backend_pid() AS pid`.execute()).rows[0]?.pid
+    await database.admin.query('SELECT pg_terminate_backend($1, 1000)', [pid])
+    expect((await client.query().from('ops.issues').count().execute()).rows).toEqual([{ count: 50 }])
+    expect((await client.query().count().execute()).rows).toEqual([{ count: 1000 }])
+  })
+})
+
 describe('what is refused', () => {
   const join = (members: object) => ({
     joins: [{ table: 'ops.issues', alias: 'i', on: { 'tags.issueId': 'number' }, ...members }]

@@ -99,7 +99,7 @@ pub fn encode(
     }
     match encoder {
         Encoder::Numeric => return numeric(out, value, mode, column),
-        Encoder::Computed => return computed(out, value, column),
+        Encoder::Computed => return computed(out, value),
         _ => {}
     }
     let bytes = value

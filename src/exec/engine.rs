@@ -23,7 +23,7 @@ use super::interrupt::time_allowed;
 use super::observe::{Observer, Status};
 use super::pool::Pool;
 use super::registry::{Registry, Ticket};
-use super::request::{Mode, OfTables, RunOptions, Source};
+use super::request::{Mode, OfTables, Planned, RunOptions, Single, Source};
 use super::run::Run;
 use super::shape::{Shape, Shapes};
 use super::user::UserSql;
@@ -89,16 +89,13 @@ impl Engine {
     }
 
     /// What is said of a query in monitoring: the statement as it is shown, whatever it is for.
-    pub fn shape_of(&self, source: &Source, query: &EventQuery) -> Option<Arc<Shape>> {
-        let (Source::Query(statement) | Source::Nothing(statement)) = source else {
-            return None;
-        };
-        Some(self.shapes.of(&statement.sql, || {
+    pub fn shape_of(&self, statement: &Statement, query: &EventQuery) -> Arc<Shape> {
+        self.shapes.of(&statement.sql, || {
             match compile(query, &self.target(), Purpose::Show) {
                 Ok(shown) => Shape::of_compiled(&shown.sql),
                 Err(_) => Shape::of_compiled(&statement.sql),
             }
-        }))
+        })
     }
 
     /// The same for a query's text, which need not have run.
@@ -162,9 +159,7 @@ impl Engine {
                 Error::UnknownTable(format!("{table} is no event table: {message}"))
             }
             // `float8` of a JSON number that no double holds.
-            Error::Database { sql_state, .. } if sql_state == "22003" => Error::PrecisionLoss {
-                column: "of numbers beyond the range of a double".to_owned(),
-            },
+            Error::Database { sql_state, .. } if sql_state == "22003" => Error::BeyondDouble,
             other => other,
         }
     }
@@ -175,7 +170,7 @@ impl Engine {
     /// What is wrong with the query.
     pub fn show(&self, query: &str) -> Result<Statement> {
         compile(
-            &EventQuery::from_json(query, &self.catalog())?,
+            &EventQuery::parse(&query_wire(query)?, &self.catalog())?,
             &self.target(),
             Purpose::Show,
         )
@@ -187,29 +182,33 @@ impl Engine {
     /// What is wrong with the query or its options; CLOSED.
     pub fn enter(&self, query: &str, options: RunOptions, mode: Mode) -> Result<Run> {
         let started = Instant::now();
-        let regex = EventQuery::regex_path(query);
-        let tables = EventQuery::tables(query);
+        let wire = query_wire(query)?;
+        let catalog = self.catalog();
+        let tables = EventQuery::tables(&wire, &catalog);
         let purpose = match mode {
             Mode::Buffered => Purpose::Buffered,
             Mode::Stream => Purpose::Stream,
         };
-        let text = query;
-        let query = EventQuery::from_json(text, &self.catalog())?;
-        let source = if tables.is_empty() {
-            self.plan(&query, purpose)?
+        let query = EventQuery::parse(&wire, &catalog)?;
+        let regex = EventQuery::regex_path(&wire);
+        let (single, shape) = if tables.is_empty() {
+            let planned = self.plan(&query, purpose)?;
+            let shape = self.shape_of(&planned.statement, &query);
+            (Single::Query(Box::new(planned)), Some(shape))
         } else {
-            Source::OfTables(Box::new(OfTables {
-                query: text.to_owned(),
+            let of = OfTables {
+                query: wire,
                 tables,
                 purpose,
-            }))
+            };
+            (Single::OfTables(Box::new(of)), None)
         };
-        let shape = self.shape_of(&source, &query);
         let options = RunOptions {
             timeout: options.timeout.or(query.hints.timeout),
             query_id: options.query_id.or(query.id),
             priority: query.hints.priority,
         };
+        let source = Source::Single(single);
         let run = self.entered(source, shape, query.hints.declined, options, mode, started)?;
         Ok(Run { regex, ..run })
     }
@@ -218,12 +217,10 @@ impl Engine {
     ///
     /// # Errors
     /// INVALID_QUERY
-    pub fn plan(&self, query: &EventQuery, purpose: Purpose) -> Result<Source> {
-        let statement = Box::new(compile(query, &self.target(), purpose)?);
-        Ok(if query.needs_rows() && is_contradiction(&query.filter) {
-            Source::Nothing(statement)
-        } else {
-            Source::Query(statement)
+    pub fn plan(&self, query: &EventQuery, purpose: Purpose) -> Result<Planned> {
+        Ok(Planned {
+            statement: compile(query, &self.target(), purpose)?,
+            is_empty: query.needs_rows() && is_contradiction(&query.filter),
         })
     }
 
@@ -242,7 +239,7 @@ impl Engine {
         let user = UserSql::new(strings, values)?;
         let shape = (self.shapes).of(user.text(), || Shape::of_user(user.text()));
         self.entered(
-            Source::User(user),
+            Source::Single(Single::User(user)),
             Some(shape),
             Vec::new(),
             options,
@@ -262,8 +259,12 @@ impl Engine {
         mode: Mode,
     ) -> Result<Run> {
         let shape = (self.shapes).of(&statement.sql, || Shape::of_compiled(&statement.sql));
+        let planned = Planned {
+            statement,
+            is_empty: false,
+        };
         self.entered(
-            Source::Query(Box::new(statement)),
+            Source::Single(Single::Query(Box::new(planned))),
             Some(shape),
             Vec::new(),
             RunOptions {
@@ -330,7 +331,7 @@ impl Engine {
     /// What is wrong with the query, or why the server could not answer it.
     pub async fn drain(&self, query: &str) -> Result<u64> {
         let statement = compile(
-            &EventQuery::from_json(query, &self.catalog())?,
+            &EventQuery::parse(&query_wire(query)?, &self.catalog())?,
             &self.target(),
             Purpose::Stream,
         )?;
@@ -353,4 +354,12 @@ impl Engine {
         self.registry.close();
         self.pool.close().await;
     }
+}
+
+/// A query's JSON text, read.
+///
+/// # Errors
+/// INVALID_QUERY
+pub fn query_wire(text: &str) -> Result<Wire> {
+    serde_json::from_str(text).map_err(|e| Error::invalid("", format!("is not JSON: {e}")))
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Value as Wire, json};
 
-use super::engine::Engine;
+use super::engine::{Engine, query_wire};
+use super::fault::fault;
 use super::request::{Mode, RunOptions};
 use super::shape::Shape;
 use crate::model::{Error, Result};
@@ -27,14 +28,17 @@ impl Engine {
     /// # Errors
     /// What is wrong with the query, or why the server could not explain it.
     pub async fn explain(self: &Arc<Self>, query: &str, options: ExplainOptions) -> Result<Wire> {
-        let tables = EventQuery::tables(query);
+        let wire = query_wire(query)?;
+        let mut catalog = self.catalog();
+        let tables = EventQuery::tables(&wire, &catalog);
         if !tables.is_empty() {
             self.forget_tables(&tables);
-            let mut lease = self.pool.acquire().await?;
-            self.learn(&mut lease.connection().driver, &tables).await?;
+            let mut lease = self.pool.acquire_alive().await?;
+            let learnt = self.learn(&mut lease.connection().driver, &tables);
+            catalog = learnt.await.map_err(fault)?;
             lease.release();
         }
-        let query = EventQuery::from_json(query, &self.catalog())?;
+        let query = EventQuery::parse(&wire, &catalog)?;
         let statement = compile(&query, &self.target(), Purpose::Buffered)?;
         let shown = compile(&query, &self.target(), Purpose::Show)?;
         let contradiction = query.needs_rows() && is_contradiction(&query.filter);

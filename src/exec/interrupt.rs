@@ -1,15 +1,11 @@
 //! How a run ends early: asked to, out of time, or with no one left to read it.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
 use super::batch::Batch;
 use super::config::{DEFAULT_TIMEOUT, Limits};
-use super::pool::Lease;
 use super::registry::{Reason, Ticket};
 use super::request::Mode;
 
@@ -52,18 +48,4 @@ pub async fn interruption(
         () = late => Interrupt::Late,
         () = out.closed() => Interrupt::Abandoned,
     }
-}
-
-/// Stops the statement of an interrupted run, in a task of its own; the ticket ends with it.
-pub fn stop_on_server(lease: Option<Lease>, ticket: Ticket) {
-    let Some(mut lease) = lease else { return };
-    tokio::spawn(async move {
-        let pool = Arc::clone(lease.pool());
-        if pool.canceller.stop(lease.connection()).await {
-            lease.release();
-        } else {
-            drop(lease);
-        }
-        drop(ticket);
-    });
 }

@@ -140,20 +140,15 @@ pub fn numeric(
 }
 
 /// A `numeric` as the nearest double.
-pub fn computed(
-    out: &mut Vec<u8>,
-    value: PgValueRef<'_>,
-    column: impl Fn() -> String,
-) -> Result<()> {
+pub fn computed(out: &mut Vec<u8>, value: PgValueRef<'_>) -> Result<()> {
     let decimal = <BigDecimal as sqlx::Decode<sqlx::Postgres>>::decode(value)
         .map_err(|e| Error::Internal(e.to_string().into()))?;
-    // Correctly rounded, which going through the digits of a binary fraction would not be.
     match decimal.to_plain_string().parse::<f64>() {
         Ok(double) if double.is_finite() => {
             out.extend_from_slice(double.to_string().as_bytes());
             Ok(())
         }
-        _ => Err(Error::PrecisionLoss { column: column() }),
+        _ => Err(Error::BeyondDouble),
     }
 }
 

@@ -9,17 +9,20 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use sqlx::{Connection as _, postgres::PgConnectOptions};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 
 use super::cancel::Canceller;
 use super::config::PoolConfig;
 use super::connection::{Connection, OpenCount};
 use super::fault::fault;
-use super::governor::Place;
+use super::lease::Lease;
 use crate::model::{Error, Result};
 
 /// The connections of one client.
@@ -34,14 +37,8 @@ pub struct Pool {
     pub canceller: Canceller,
     /// The newest snapshot that some finished statement of this pool has seen.
     seen: Mutex<Arc<str>>,
-}
-
-/// A connection in use. Dropped without [`Lease::release`], it is closed.
-pub struct Lease {
-    connection: Option<Connection>,
-    pool: Arc<Pool>,
-    _permit: OwnedSemaphorePermit,
-    place: Option<Place>,
+    /// Where its tasks run: a lease may end on a thread outside of it.
+    runtime: Handle,
 }
 
 /// A connection that was used this recently is taken to be alive.
@@ -50,7 +47,7 @@ const FRESH: Duration = Duration::from_secs(1);
 const REAP: Duration = Duration::from_secs(5);
 
 impl Pool {
-    /// An empty pool. Connects to nothing yet.
+    /// An empty pool. Connects to nothing yet. Needs a tokio runtime around it.
     pub fn new(options: PgConnectOptions, config: PoolConfig) -> Arc<Self> {
         let pool = Arc::new(Self {
             permits: Arc::new(Semaphore::new(config.max)),
@@ -61,6 +58,7 @@ impl Pool {
             open: Arc::default(),
             closed: AtomicBool::new(false),
             seen: Mutex::new(Arc::from("")),
+            runtime: Handle::current(),
         });
         tokio::spawn(reap(Arc::downgrade(&pool)));
         pool
@@ -123,12 +121,7 @@ impl Pool {
     }
 
     fn lease(self: &Arc<Self>, connection: Connection, permit: OwnedSemaphorePermit) -> Lease {
-        Lease {
-            connection: Some(connection),
-            pool: Arc::clone(self),
-            _permit: permit,
-            place: None,
-        }
+        Lease::new(connection, Arc::clone(self), permit)
     }
 
     fn pop(&self) -> Option<Connection> {
@@ -137,12 +130,30 @@ impl Pool {
             if connection.opened.elapsed() < self.config.max_lifetime {
                 return Some(connection);
             }
-            tokio::spawn(connection.close());
+            self.spawn(connection.close());
         }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes back a connection that is in step with the server.
+    pub(super) fn put_back(&self, connection: Connection) {
+        if self.is_closed() {
+            self.spawn(connection.close());
+            return;
+        }
+        self.idle().push(connection);
+        // `close()` may have emptied the list between the test and the push.
+        if self.is_closed() {
+            self.idle().clear();
+        }
+    }
+
+    /// Runs a task, from any thread.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        drop(self.runtime.spawn(task));
     }
 
     /// Closes what is idle: after the server went away, no idle connection can be trusted.
@@ -185,44 +196,6 @@ impl Pool {
     /// Whether [`Pool::close`] was called.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
-    }
-}
-
-impl Lease {
-    /// The connection.
-    #[allow(clippy::expect_used, clippy::missing_panics_doc)] // Taken only by `release` and `drop`, which end the lease.
-    pub fn connection(&mut self) -> &mut Connection {
-        self.connection
-            .as_mut()
-            .expect("a lease holds its connection until it ends")
-    }
-
-    /// Keeps a place among the running queries until the lease ends: a statement that is being
-    /// cancelled still runs.
-    pub fn hold(&mut self, place: Place) {
-        self.place = Some(place);
-    }
-
-    /// Gives a connection back that is in step with the server: no statement is running on it.
-    pub fn release(mut self) {
-        let Some(mut connection) = self.connection.take() else {
-            return;
-        };
-        if self.pool.is_closed() {
-            tokio::spawn(connection.close());
-            return;
-        }
-        connection.idle_since = Instant::now();
-        self.pool.idle().push(connection);
-        // `close()` may have emptied the list between the test and the push.
-        if self.pool.is_closed() {
-            self.pool.idle().clear();
-        }
-    }
-
-    /// The pool it is from.
-    pub const fn pool(&self) -> &Arc<Pool> {
-        &self.pool
     }
 }
 

@@ -1,5 +1,8 @@
 //! What is asked of a run: which statement, how its rows are wanted, and the caller's wishes.
 
+use serde_json::Value as Wire;
+
+use super::frame::Strategy;
 use super::user::UserSql;
 use crate::query::Priority;
 use crate::sql::{Purpose, Statement};
@@ -26,20 +29,34 @@ pub struct RunOptions {
 
 /// What is run.
 pub enum Source {
-    /// A compiled query.
-    Query(Box<Statement>),
-    /// A query that no event can satisfy: it is answered without the server.
-    Nothing(Box<Statement>),
+    /// One statement.
+    Single(Single),
+    /// Anything that takes more than one.
+    Strategy(Box<dyn Strategy>),
+}
+
+/// What one statement answers.
+pub enum Single {
+    /// A query of events.
+    Query(Box<Planned>),
     /// A query that names other tables: they are looked up first.
     OfTables(Box<OfTables>),
     /// The caller's own SQL.
     User(UserSql),
 }
 
+/// A query as it runs.
+pub struct Planned {
+    /// What is sent.
+    pub statement: Statement,
+    /// Whether no event can satisfy it: then it is answered without the server.
+    pub is_empty: bool,
+}
+
 /// A query over other tables than the event table.
 pub struct OfTables {
-    /// Its JSON text.
-    pub query: String,
+    /// As the API writes it.
+    pub query: Wire,
     /// The names of the tables.
     pub tables: Vec<String>,
     /// What its statement is for.

@@ -6,34 +6,39 @@ use sqlx::PgConnection;
 
 use super::catalog::look_up;
 use super::engine::Engine;
-use super::fault::fault;
-use crate::model::{Result, catalog::Catalog};
+use crate::model::catalog::Catalog;
 
 impl Engine {
-    /// Looks up those of the tables that are not known yet.
+    /// What is known of tables, with these among them: those that are not known yet are looked up.
+    ///
+    /// The answer stands for one query, whatever others learn or forget meanwhile. That a table is
+    /// missing stands in it alone: by the next query it may be there.
     ///
     /// # Errors
     /// Why the server could not say.
-    pub async fn learn(&self, driver: &mut PgConnection, names: &[String]) -> Result<()> {
+    pub async fn learn(
+        &self,
+        driver: &mut PgConnection,
+        names: &[String],
+    ) -> Result<Arc<Catalog>, sqlx::Error> {
+        let mut known = self.catalog();
         for name in names {
-            let known = self.catalog();
-            if known.is_events(name) || known.tables.contains_key(name) {
+            if known.tables.contains_key(name) {
                 continue;
             }
-            let found = look_up(driver, name).await.map_err(fault)?;
-            self.change_catalog(|catalog| {
-                catalog.tables.insert(name.clone(), found.map(Arc::new));
-            });
+            let found = look_up(driver, name).await?.map(Arc::new);
+            if found.is_some() {
+                self.change_catalog(|catalog| {
+                    catalog.tables.insert(name.clone(), found.clone());
+                });
+            }
+            Arc::make_mut(&mut known).tables.insert(name.clone(), found);
         }
-        Ok(())
+        Ok(known)
     }
 
-    /// Forgets tables that may have changed, and that there are some of which there were none.
+    /// Forgets tables that may have changed.
     pub fn forget_tables(&self, names: &[String]) {
-        if names.iter().any(|name| !self.catalog().is_events(name)) {
-            self.change_catalog(|catalog: &mut Catalog| {
-                catalog.tables.retain(|name, _| !names.contains(name));
-            });
-        }
+        self.change_catalog(|catalog| catalog.tables.retain(|name, _| !names.contains(name)));
     }
 }

@@ -8,7 +8,7 @@ use sqlx::{
 
 use super::connection::Connection;
 use super::encode::Encoder;
-use super::run::Stop;
+use super::stop::Stop;
 use crate::model::{
     Error, Result,
     path::Path,

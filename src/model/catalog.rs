@@ -65,9 +65,8 @@ impl Catalog {
 
     /// Whether a name is the event table's, with its schema or without.
     pub fn is_events(&self, name: &str) -> bool {
-        name == self.events.name
-            || name.strip_suffix(self.events.name.as_str())
-                == Some(&format!("{}.", self.events.schema))
+        let qualified = name.split_once('.');
+        name == self.events.name || qualified == Some((&self.events.schema, &self.events.name))
     }
 }
 

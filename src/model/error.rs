@@ -111,6 +111,9 @@ pub enum Error {
         /// The column of the result.
         column: String,
     },
+    /// A number that no JavaScript number comes near.
+    #[error("a number is beyond the range of a double: leave such values out by a condition")]
+    BeyondDouble,
     /// The server could not be reached, refused the login, or went away.
     #[error("{message}")]
     Connection {
@@ -181,7 +184,7 @@ impl Error {
             Self::ResultTooLarge { .. } => "RESULT_TOO_LARGE",
             Self::TooManyQueries { .. } => "TOO_MANY_QUERIES",
             Self::PoolTimeout(_) => "POOL_TIMEOUT",
-            Self::PrecisionLoss { .. } => "PRECISION_LOSS",
+            Self::PrecisionLoss { .. } | Self::BeyondDouble => "PRECISION_LOSS",
             Self::Connection { .. } => "CONNECTION_FAILED",
             Self::Database { .. } | Self::Internal(_) => "DATABASE_ERROR",
             Self::Migration { .. } => "MIGRATION_FAILED",

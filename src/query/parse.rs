@@ -75,24 +75,9 @@ const KEYS: [&str; 18] = [
 const UNSUPPORTED: [&str; 2] = ["pattern", "sequence"];
 
 impl EventQuery {
-    /// Parses the JSON text of a query.
-    ///
-    /// # Errors
-    /// The path of what is wrong.
-    pub fn from_json(text: &str, catalog: &Catalog) -> Result<Self> {
-        let wire: Wire = serde_json::from_str(text)
-            .map_err(|e| Error::invalid("", format!("is not JSON: {e}")))?;
-        Self::parse(&wire, catalog)
-    }
-
-    /// The tables that a query's JSON text names, for the catalog to look up. What is malformed
-    /// names none: [`EventQuery::parse`] says so.
-    pub fn tables(text: &str) -> Vec<String> {
-        let mentions = |key: &[u8]| memchr::memmem::find(text.as_bytes(), key).is_some();
-        if !mentions(b"\"from\"") && !mentions(b"\"joins\"") {
-            return Vec::new();
-        }
-        let wire: Wire = serde_json::from_str(text).unwrap_or_default();
+    /// The tables that a query names beside the event table, for the catalog to look up. What is
+    /// malformed names none: [`EventQuery::parse`] says so.
+    pub fn tables(wire: &Wire, catalog: &Catalog) -> Vec<String> {
         let joined = wire.get("joins").and_then(Wire::as_array);
         let joined = joined
             .into_iter()
@@ -102,17 +87,16 @@ impl EventQuery {
             .into_iter()
             .chain(joined)
             .filter_map(|name| table_name(name, &Path::Root).ok())
+            .filter(|name| !catalog.is_events(name))
             .map(str::to_owned)
             .collect()
     }
 
-    /// The path of the regular expression in a query's JSON text, or of the filter where there are
-    /// several: only the server can judge them, and it does not say which one it refused.
-    pub fn regex_path(text: &str) -> Option<String> {
-        memchr::memmem::find(text.as_bytes(), b"\"regex\"")?;
-        let wire: Wire = serde_json::from_str(text).ok()?;
+    /// The path of the regular expression in a query, or of the filter where there are several:
+    /// only the server can judge them, and it does not say which one it refused.
+    pub fn regex_path(wire: &Wire) -> Option<String> {
         let mut found = Vec::new();
-        find_regex(&wire, &Path::Root, &mut found);
+        find_regex(wire, &Path::Root, &mut found);
         match found.len() {
             1 => found.pop(),
             0 => None,
@@ -203,7 +187,7 @@ impl EventQuery {
                 "does not go with offset: a cursor says where to begin",
             ));
         }
-        if self.after.is_some() && !self.can_continue() {
+        if self.after.is_some() && !self.names_unknown() && !self.can_continue() {
             return Err(Error::invalid(
                 "after",
                 "needs rows that can be told apart, and a table here has no primary key",
@@ -220,6 +204,15 @@ impl EventQuery {
     /// Whether a page can be continued: its rows can be told apart.
     pub fn can_continue(&self) -> bool {
         self.ties().is_some()
+    }
+
+    /// Whether there is a table in it that was not looked up: what only its catalog can tell is
+    /// judged once it was.
+    fn names_unknown(&self) -> bool {
+        let joined = self.joins.iter().map(|join| &join.source);
+        std::iter::once(&self.from)
+            .chain(joined)
+            .any(|source| !source.is_known())
     }
 
     /// Whether it gives no rows where no row satisfies its filter.

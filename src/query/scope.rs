@@ -50,7 +50,7 @@ impl Scope {
     /// Whether an alias is taken, or means a column.
     pub fn is_taken(&self, alias: &str) -> bool {
         self.joins.iter().any(|join| join.alias == alias)
-            || self.base.field(Relation(0), alias, false).is_ok()
+            || (self.base.is_known() && self.base.field(Relation(0), alias, false).is_ok())
     }
 
     /// How many relations are joined.
@@ -96,6 +96,11 @@ impl Source {
             Named::Missing => None,
             Named::NotLookedUp => Some(Self::Named(name.to_owned())),
         }
+    }
+
+    /// Whether its columns are known.
+    pub const fn is_known(&self) -> bool {
+        !matches!(self, Self::Named(_))
     }
 
     /// The field of a name that is this relation's own.

@@ -1,0 +1,154 @@
+//! What every way to answer a query shares: its place, its connections, the way out to its reader.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use futures_util::{TryStreamExt, future::BoxFuture};
+use serde_json::{Value as Wire, json};
+use tokio::sync::mpsc;
+
+use super::arguments::{arguments, sql_text};
+use super::batch::{Batch, Writer};
+use super::connection::Connection;
+use super::engine::Engine;
+use super::lease::Lease;
+use super::registry::Ticket;
+use super::request::Mode;
+use super::stop::Stop;
+use crate::model::Result;
+use crate::query::Priority;
+use crate::sql::Statement;
+
+/// A way to answer that is more than one statement: slices, a cached state, a matcher.
+///
+/// It runs inside a [`Frame`]: its time, its cancel, its place in the queue and its end are looked
+/// after there. It may be dropped at any await, and tried again where the server had gone away before a
+/// batch was sent.
+pub trait Strategy: Send + Sync {
+    /// Answers. All batches but the last go out by [`Frame::send`].
+    fn attempt<'a>(&'a self, frame: &'a Frame<'a>) -> BoxFuture<'a, Result<Batch>>;
+}
+
+/// One run, as those see it who answer it.
+pub struct Frame<'a> {
+    /// The client.
+    pub engine: &'a Arc<Engine>,
+    /// How its rows are wanted.
+    pub mode: Mode,
+    /// When the caller asked.
+    pub started: Instant,
+    /// How soon, where it has to wait.
+    pub priority: Priority,
+    /// Its id, and how far it has come.
+    pub ticket: &'a Arc<Ticket>,
+    /// What `end` says beside the rest: declined hints.
+    pub notes: &'a [(&'static str, String)],
+    pub(super) out: &'a mpsc::Sender<Batch>,
+    pub(super) sent: AtomicBool,
+}
+
+impl Frame<'_> {
+    /// A connection for a statement of this query, once it is its turn.
+    ///
+    /// # Errors
+    /// TOO_MANY_QUERIES, POOL_TIMEOUT, CLOSED, or why the server could not be reached.
+    pub async fn lease(&self) -> Result<Lease> {
+        let asked = Instant::now();
+        let place = self.engine.governor.enter(self.priority).await?;
+        let mut lease = self.engine.pool.acquire().await?;
+        lease.run_for(Arc::clone(self.ticket), Some(place));
+        self.ticket.set_waited(asked.elapsed());
+        Ok(lease)
+    }
+
+    /// Whether the reader has had a batch: then there is no second attempt.
+    pub fn has_sent(&self) -> bool {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Sends a batch that is not the last. Waits while the reader is behind, and for ever where it
+    /// is gone: the run is then ended from outside.
+    pub async fn send(&self, batch: Batch) {
+        self.sent.store(true, Ordering::Relaxed);
+        if self.out.send(batch).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Runs a statement, sends its rows, and gives the last of them.
+    ///
+    /// # Errors
+    /// Why it stopped.
+    pub async fn produce(
+        &self,
+        connection: &mut Connection,
+        statement: &Statement,
+        floor: &str,
+    ) -> Result<Batch, Stop> {
+        let limits = (self.mode == Mode::Buffered).then_some(self.engine.config.limits);
+        let mut writer = Writer::new(statement, self.engine.config.bigint, limits);
+        let values = arguments(&statement.binds).map_err(Stop::Refused)?;
+        {
+            let mut rows =
+                sqlx::query_with(sql_text(&statement.sql), values).fetch(&mut connection.driver);
+            while let Some(row) = rows.try_next().await? {
+                writer.push(&row).map_err(Stop::Ours)?;
+                if writer.is_full() {
+                    self.ticket.set_made(writer.rows, writer.made());
+                    self.send(writer.take()).await;
+                }
+                // The JavaScript thread may be the one that polls.
+                if writer.rows.is_multiple_of(256) {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        if let Some(snapshot) = &writer.snapshot {
+            self.engine.pool.note_snapshot(snapshot);
+        }
+        Ok(self.finish(writer, floor))
+    }
+
+    /// The answer that the server need not be asked for.
+    pub fn nothing(&self, statement: &Statement, floor: &str) -> Batch {
+        let writer = Writer::new(statement, self.engine.config.bigint, None);
+        self.finish(writer, floor)
+    }
+
+    fn finish(&self, writer: Writer<'_>, floor: &str) -> Batch {
+        self.ticket.set_made(writer.rows, writer.made());
+        // An answer without rows carries no snapshot: it has seen at least what was seen before.
+        let seen = writer.snapshot.as_deref().unwrap_or(floor);
+        let end = self.end(writer.rows, seen);
+        writer.finish(end)
+    }
+
+    /// What is said of a whole result behind its last row.
+    pub fn end(&self, rows: u64, seen: &str) -> Wire {
+        let mut end = json!({
+            "queryId": self.ticket.id(),
+            "token": token(seen),
+            "rowCount": rows,
+            "executionTime": self.started.elapsed().as_secs_f64() * 1000.0,
+        });
+        if !self.notes.is_empty() {
+            end["hints"] = self
+                .notes
+                .iter()
+                .map(|(hint, value)| json!({ "hint": hint, "value": value, "honoured": false, "reason": "not offered by this version" }))
+                .collect();
+        }
+        end
+    }
+}
+
+/// What an answer has seen, as callers carry it around.
+pub fn token(snapshot: &str) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(format!("1:{snapshot}"))
+}

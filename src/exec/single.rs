@@ -1,0 +1,102 @@
+//! Answers by one statement: a query's, or the caller's own SQL.
+
+use super::batch::Batch;
+use super::connection::Connection;
+use super::fault::{may_be_outdated, spares_connection};
+use super::frame::Frame;
+use super::request::{OfTables, Single};
+use super::stop::Stop;
+use super::user::UserSql;
+use crate::model::Result;
+use crate::query::EventQuery;
+
+/// Answers in one attempt.
+///
+/// # Errors
+/// Why not. CONNECTION_FAILED before a batch was sent means that it can be tried again.
+pub async fn attempt(frame: &Frame<'_>, single: &Single) -> Result<Batch> {
+    if let Single::Query(planned) = single
+        && planned.is_empty
+    {
+        let floor = frame.engine.pool.seen_snapshot();
+        return Ok(frame.nothing(&planned.statement, &floor));
+    }
+    let mut lease = frame.lease().await?;
+    let floor = frame.engine.pool.seen_snapshot();
+    let connection = lease.connection();
+    let mut produced = produce(frame, connection, single, &floor).await;
+    if let Err(Stop::Driver(error)) = &produced
+        && !frame.has_sent()
+        && may_be_outdated(error)
+    {
+        // Once more, parsed anew. A statement that is wrong in itself fails again.
+        produced = match connection.forget_statements().await {
+            Ok(()) => produce(frame, connection, single, &floor).await,
+            Err(error) => Err(Stop::Driver(error)),
+        };
+    }
+    lease.settle(&produced);
+    Ok(produced?)
+}
+
+async fn produce(
+    frame: &Frame<'_>,
+    connection: &mut Connection,
+    single: &Single,
+    floor: &str,
+) -> Result<Batch, Stop> {
+    match single {
+        Single::Query(planned) => (frame.produce(connection, &planned.statement, floor)).await,
+        Single::User(user) => of_user(frame, connection, user, floor).await,
+        Single::OfTables(of) => of_tables(frame, connection, of, floor).await,
+    }
+}
+
+/// Looks the tables up, where they are not known, and runs what the query then compiles to.
+async fn of_tables(
+    frame: &Frame<'_>,
+    connection: &mut Connection,
+    of: &OfTables,
+    floor: &str,
+) -> Result<Batch, Stop> {
+    let engine = frame.engine;
+    let catalog = engine.learn(&mut connection.driver, &of.tables).await?;
+    let planned = EventQuery::parse(&of.query, &catalog).and_then(|query| {
+        let planned = engine.plan(&query, of.purpose)?;
+        (frame.ticket).set_shape(engine.shape_of(&planned.statement, &query));
+        Ok(planned)
+    });
+    let produced = match planned {
+        Ok(planned) if planned.is_empty => Ok(frame.nothing(&planned.statement, floor)),
+        Ok(planned) => (frame.produce(connection, &planned.statement, floor)).await,
+        Err(error) => Err(Stop::Refused(error)),
+    };
+    if produced.is_err() {
+        // A table may have changed, or been made, since it was looked up.
+        engine.forget_tables(&of.tables);
+    }
+    produced
+}
+
+async fn of_user(
+    frame: &Frame<'_>,
+    connection: &mut Connection,
+    user: &UserSql,
+    floor: &str,
+) -> Result<Batch, Stop> {
+    connection.begin_read_only().await?;
+    let produced = match user.prepare(connection).await {
+        Ok(statement) => frame.produce(connection, &statement, floor).await,
+        Err(stop) => Err(stop),
+    };
+    match produced {
+        // A statement of ours is still running: the canceller ends its transaction too.
+        Err(Stop::Ours(error)) => Err(Stop::Ours(error)),
+        Err(Stop::Driver(error)) if !spares_connection(&error) => Err(Stop::Driver(error)),
+        // Where the transaction does not end, the connection is not in step with the server.
+        produced => {
+            connection.roll_back().await?;
+            produced
+        }
+    }
+}
