@@ -32,6 +32,19 @@ test('top shows what took the most time, and what runs', async () => {
   await running
 })
 
+test('top shows nothing of what a running statement says, however it is quoted', async () => {
+  const client = await database.connect()
+  const running =
+    client.sql`SELECT pg_sleep(${2}::float8)::text AS s, E'it\\'s3cret one' AS a, $q$s3cret two$q$ AS b, 5553737 AS quoted -- s3cret three
+  `.execute()
+  await database.running('AS quoted')
+  const { stdout } = await run(['top', '--url', database.url, '-f', 'json'])
+  expect(JSON.parse(stdout).running).toEqual([
+    expect.objectContaining({ query: 'SELECT pg_sleep($1::float8)::text AS s, ? AS a, ? AS b, ? AS quoted' })
+  ])
+  await running
+})
+
 test('top as json, in another order, cut', async () => {
   const { stdout } = await run(['top', '--url', database.url, '-f', 'json', '--order', 'calls', '--limit', '1'])
   const { statements, running } = JSON.parse(stdout)

@@ -80,8 +80,19 @@ function slowest(client, seconds, limit, signal) {
   )
 }
 
-/** Texts of the caller's own SQL may hold values: between single quotes nothing is shown. */
-const withoutLiterals = text => text.replace(/'(?:[^']|'')*'?/g, '?')
+/**
+ * What a running statement says, without its values: the server tells the text as it was sent, and
+ * the caller's own SQL may hold some. Literals, cut off ones too, become '?', comments nothing.
+ */
+function withoutLiterals(text) {
+  return text
+    .replace(
+      /("(?:[^"]|"")*"?|[\p{L}_][\p{L}\p{N}_$]*(?!')|\$\d+)|--[^\n]*|\/\*.*?(?:\*\/|$)|\b[eE]'(?:[^'\\]|''|\\.)*'?|(?:\b(?:[bBxXnN]|[uU]&))?'(?:[^']|'')*'?|\$(\w*)\$.*?(?:\$\2\$|$)|\d[\d_.]*(?:[eE][+-]?\d+)?/gsu,
+      (found, kept) => kept ?? (/^(?:--|\/\*)/.test(found) ? ' ' : '?')
+    )
+    .replace(/\s+/g, ' ')
+    .trim()
+}
 
 /** What clients of this package run in this database. */
 async function running(client, signal) {

@@ -18,6 +18,7 @@ use super::batch::Batch;
 use super::catalog;
 use super::config::Config;
 use super::fault::fault;
+use super::frame::Strategy;
 use super::governor::Governor;
 use super::interrupt::time_allowed;
 use super::observe::{Observer, Status};
@@ -29,7 +30,7 @@ use super::shape::{Shape, Shapes};
 use super::user::UserSql;
 use crate::model::{Error, Result, catalog::Catalog, table::TableNames};
 use crate::plan::is_contradiction;
-use crate::query::EventQuery;
+use crate::query::{EventQuery, Hints};
 use crate::sql::{Purpose, Statement, Target, compile};
 
 /// The next client's number.
@@ -245,6 +246,33 @@ impl Engine {
             options,
             mode,
             started,
+        )
+    }
+
+    /// Enters a run that a strategy answers. `shape` is what monitoring calls it.
+    ///
+    /// # Errors
+    /// CLOSED, or an id that is running.
+    pub fn enter_strategy(
+        &self,
+        strategy: Box<dyn Strategy>,
+        shape: Arc<Shape>,
+        hints: &Hints,
+        options: RunOptions,
+        mode: Mode,
+    ) -> Result<Run> {
+        let options = RunOptions {
+            timeout: options.timeout.or(hints.timeout),
+            query_id: options.query_id,
+            priority: hints.priority,
+        };
+        self.entered(
+            Source::Strategy(strategy),
+            Some(shape),
+            hints.declined.clone(),
+            options,
+            mode,
+            Instant::now(),
         )
     }
 
