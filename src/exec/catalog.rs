@@ -13,10 +13,20 @@ use crate::model::{
 /// `client_connection_check_interval` makes a backend notice within half a second that its client
 /// is gone, even in mid-query. Platforms without it refuse the setting, hence the second text.
 pub const SET_UP: &str = "SELECT pg_backend_pid(), pg_current_snapshot()::text, \
+     (SELECT system_identifier::text FROM pg_control_system()), \
+     (SELECT oid FROM pg_database WHERE datname = current_database()), \
      set_config('statement_timeout', '0', false), \
      set_config('client_connection_check_interval', '500', false)";
 /// The same without that setting.
-pub const SET_UP_PLAIN: &str = "SELECT pg_backend_pid(), pg_current_snapshot()::text, set_config('statement_timeout', '0', false)";
+pub const SET_UP_PLAIN: &str = "SELECT pg_backend_pid(), pg_current_snapshot()::text, \
+     (SELECT system_identifier::text FROM pg_control_system()), \
+     (SELECT oid FROM pg_database WHERE datname = current_database()), \
+     set_config('statement_timeout', '0', false)";
+/// The same where the role may not ask for the system identifier: the database's name stands in.
+pub const SET_UP_BARE: &str = "SELECT pg_backend_pid(), pg_current_snapshot()::text, \
+     current_database()::text, \
+     (SELECT oid FROM pg_database WHERE datname = current_database()), \
+     set_config('statement_timeout', '0', false)";
 
 /// A transaction in which nothing can be written.
 pub const BEGIN_READ_ONLY: &str = "BEGIN READ ONLY";

@@ -6,10 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{ConnectOptions, Connection as _, PgConnection, Row, postgres::PgConnectOptions};
+use sqlx::{
+    ConnectOptions, Connection as _, PgConnection, Row,
+    postgres::{PgConnectOptions, PgRow, types::Oid},
+};
 use tokio::sync::Notify;
 
 use super::catalog;
+use crate::model::token::Origin;
 
 /// An open connection, the backend it talks to, and when it was opened.
 pub struct Connection {
@@ -25,6 +29,8 @@ pub struct Connection {
     pub in_transaction: bool,
     /// The snapshot text at the time it was opened: a bound for tokens of empty answers.
     pub snapshot: String,
+    /// Which database it is connected to.
+    pub origin: Origin,
     _open: Open,
 }
 
@@ -80,24 +86,12 @@ impl Connection {
     ) -> Result<Self, sqlx::Error> {
         let open = Open::new(count);
         let mut driver = options.connect().await?;
-        let row = match sqlx::query(catalog::SET_UP)
-            .persistent(false)
-            .fetch_one(&mut driver)
-            .await
-        {
-            Ok(row) => row,
-            Err(sqlx::Error::Database(_)) => {
-                sqlx::query(catalog::SET_UP_PLAIN)
-                    .persistent(false)
-                    .fetch_one(&mut driver)
-                    .await?
-            }
-            Err(other) => return Err(other),
-        };
+        let row = set_up(&mut driver).await?;
         let now = Instant::now();
         Ok(Self {
             pid: row.try_get(0)?,
             snapshot: row.try_get(1)?,
+            origin: Origin::of(row.try_get(2)?, row.try_get::<Oid, _>(3)?.0),
             driver,
             in_transaction: false,
             opened: now,
@@ -142,4 +136,17 @@ impl Connection {
         let _ = tokio::time::timeout(GOODBYE, driver.close()).await;
         drop(open);
     }
+}
+
+/// Sets the session up, as far as this server and this role allow.
+async fn set_up(driver: &mut PgConnection) -> Result<PgRow, sqlx::Error> {
+    for text in [catalog::SET_UP, catalog::SET_UP_PLAIN] {
+        let row = sqlx::query(text).persistent(false).fetch_one(&mut *driver);
+        match row.await {
+            Err(sqlx::Error::Database(_)) => {}
+            other => return other,
+        }
+    }
+    let bare = sqlx::query(catalog::SET_UP_BARE).persistent(false);
+    bare.fetch_one(driver).await
 }

@@ -28,7 +28,7 @@ use super::request::{Mode, OfTables, Planned, RunOptions, Single, Source};
 use super::run::Run;
 use super::shape::{Shape, Shapes};
 use super::user::UserSql;
-use crate::model::{Error, Result, catalog::Catalog, table::TableNames};
+use crate::model::{Error, Result, catalog::Catalog, table::TableNames, token::Token};
 use crate::plan::is_contradiction;
 use crate::query::{EventQuery, Hints};
 use crate::sql::{Purpose, Statement, Target, compile};
@@ -129,6 +129,12 @@ impl Engine {
         };
         *self.target.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(target);
         Ok(facts.version)
+    }
+
+    /// What an answer or a write has seen, as callers carry it around: the text of a snapshot, and of
+    /// a write `+` and its transaction.
+    pub fn token(&self, seen: &str) -> String {
+        Token::text(self.pool.origin(), seen)
     }
 
     /// What queries compile to.

@@ -8,7 +8,6 @@ use std::{
     time::Instant,
 };
 
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures_util::{TryStreamExt, future::BoxFuture};
 use serde_json::{Value as Wire, json};
 use tokio::sync::mpsc;
@@ -133,7 +132,7 @@ impl Frame<'_> {
     pub fn end(&self, rows: u64, seen: &str) -> Wire {
         let mut end = json!({
             "queryId": self.ticket.id(),
-            "token": token(seen),
+            "token": self.engine.token(seen),
             "rowCount": rows,
             "executionTime": self.started.elapsed().as_secs_f64() * 1000.0,
         });
@@ -146,9 +145,4 @@ impl Frame<'_> {
         }
         end
     }
-}
-
-/// What an answer has seen, as callers carry it around.
-pub fn token(snapshot: &str) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(format!("1:{snapshot}"))
 }

@@ -36,7 +36,7 @@ pub use arguments::{arguments, sql_text};
 pub use engine::Engine;
 pub use explain::ExplainOptions;
 pub use fault::{fault, spares_connection};
-pub use frame::{Frame, Strategy, token};
+pub use frame::{Frame, Strategy};
 pub use lease::Lease;
 pub use observe::{Ended, Observer, Status};
 pub use pool::Pool;

@@ -23,7 +23,7 @@ use super::config::PoolConfig;
 use super::connection::{Connection, OpenCount};
 use super::fault::fault;
 use super::lease::Lease;
-use crate::model::{Error, Result};
+use crate::model::{Error, Result, token::Origin};
 
 /// The connections of one client.
 pub struct Pool {
@@ -37,6 +37,8 @@ pub struct Pool {
     pub canceller: Canceller,
     /// The newest snapshot that some finished statement of this pool has seen.
     seen: Mutex<Arc<str>>,
+    /// The mark of the database that was connected to last.
+    origin: Mutex<Origin>,
     /// Where its tasks run: a lease may end on a thread outside of it.
     runtime: Handle,
 }
@@ -58,6 +60,7 @@ impl Pool {
             open: Arc::default(),
             closed: AtomicBool::new(false),
             seen: Mutex::new(Arc::from("")),
+            origin: Mutex::default(),
             runtime: Handle::current(),
         });
         tokio::spawn(reap(Arc::downgrade(&pool)));
@@ -117,6 +120,7 @@ impl Pool {
             return Err(Error::Closed);
         }
         self.note_snapshot(&connection.snapshot);
+        *self.origin.lock().unwrap_or_else(PoisonError::into_inner) = connection.origin;
         Ok(self.lease(connection, permit))
     }
 
@@ -173,6 +177,11 @@ impl Pool {
         if &**seen != snapshot {
             *seen = Arc::from(snapshot);
         }
+    }
+
+    /// Which database it connects to.
+    pub fn origin(&self) -> Origin {
+        *self.origin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A snapshot that every statement which begins now sees at least.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::event::{Completeness, Event};
 use super::store;
-use crate::exec::{Engine, Reason, arguments, fault, spares_connection, sql_text, token};
+use crate::exec::{Engine, Reason, arguments, fault, spares_connection, sql_text};
 use crate::model::{Error, Result, path::Path};
 use crate::sql::Bind;
 
@@ -72,7 +72,7 @@ impl Engine {
             row.try_get(1).map_err(fault)?,
         );
         Ok(
-            json!({ "count": ids.len(), "ids": ids, "token": token(&format!("{snapshot}+{transaction}")) }),
+            json!({ "count": ids.len(), "ids": ids, "token": self.token(&format!("{snapshot}+{transaction}")) }),
         )
     }
 }

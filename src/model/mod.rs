@@ -5,8 +5,10 @@ pub mod duration;
 pub mod error;
 pub mod field;
 pub mod path;
+pub mod snapshot;
 pub mod table;
 pub mod time;
+pub mod token;
 pub mod value;
 pub mod wire;
 
