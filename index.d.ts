@@ -1805,9 +1805,16 @@ export interface IAnalyticsEngine {
     query: Pick<
       EventQuery,
       'filter' | 'aggregates' | 'groupBy' | 'timeWindow' | 'timeBucket' | 'hints'
-    >
+    >,
+    options?: ExecuteOptions
   ): Promise<QueryResult<Record<string, Json> & { bucket: string }>>
   /**
+   * Moments and percentiles of the numbers of a field; `nulls` counts events without one there.
+   * `stddev` and `variance` are those of a sample (n − 1). `skewness` is m3 ÷ m2^1.5 and `kurtosis`
+   * m4 ÷ m2² − 3 (excess), of the population's moments. `percentiles` are continuous, by their share
+   * ('0.95'; default 0.25, 0.5, 0.75, 0.9, 0.95 and 0.99). `mad` is the median distance from the median,
+   * not scaled. Sums of powers are exact decimals; a result is rounded once.
+   *
    * @example
    * ```ts
    * const [duration] = await events.analytics.statistics('data.durationMs', undefined, {
@@ -1818,17 +1825,37 @@ export interface IAnalyticsEngine {
   statistics(
     field: FieldPath,
     filter?: EventFilter,
-    options?: { percentiles?: readonly number[]; groupBy?: readonly FieldPath[] }
+    options?: ExecuteOptions & { percentiles?: readonly number[]; groupBy?: readonly FieldPath[] }
   ): Promise<StatisticsSummary[]>
+  /**
+   * Bins of the same width, 10 by default, between `min` and `max` (default: of the numbers); each
+   * holds its lower edge, the last both. Numbers outside are not counted.
+   *
+   * @example
+   * ```ts
+   * const bins = await events.analytics.histogram('data.tokens', { eventTypes: ['CODE.*'] }, { bins: 20 })
+   * ```
+   */
   histogram(
     field: FieldPath,
     filter?: EventFilter,
-    options?: { bins?: number; min?: number; max?: number }
+    options?: ExecuteOptions & { bins?: number; min?: number; max?: number }
   ): Promise<{ from: number; to: number; count: number }[]>
+  /**
+   * Of events that have a number at both: Pearson's coefficient, Spearman's (equal numbers share their
+   * mean rank), and the line of least squares y = intercept + slope·x with its r². Null where one of
+   * them does not vary.
+   *
+   * @example
+   * ```ts
+   * const { pearson, slope } = await events.analytics.correlation('data.files', 'data.durationMs')
+   * ```
+   */
   correlation(
     x: FieldPath,
     y: FieldPath,
-    filter?: EventFilter
+    filter?: EventFilter,
+    options?: ExecuteOptions
   ): Promise<{
     n: number
     pearson: number | null
@@ -1837,13 +1864,41 @@ export interface IAnalyticsEngine {
     intercept: number | null
     r2: number | null
   }>
+  /**
+   * Events whose number is far from the others, farthest first. `mad` (default, threshold 3.5): the
+   * modified z-score 0.6745·(x − median) ÷ MAD of Iglewicz and Hoaglin (1993); where MAD is 0, by the
+   * mean distance: (x − median) ÷ (1.253314·MeanAD). `iqr` (1.5): interquartile ranges beyond the nearer
+   * quartile, Tukey's fences. `zscore` (3): (x − mean) ÷ the sample's standard deviation.
+   *
+   * @example
+   * ```ts
+   * const slow = await events.analytics.outliers('data.durationMs', { eventTypes: ['CI.*'] })
+   * ```
+   */
   outliers(
     field: FieldPath,
     filter?: EventFilter,
-    options?: { method?: 'mad' | 'iqr' | 'zscore'; threshold?: number }
+    options?: ExecuteOptions & { method?: 'mad' | 'iqr' | 'zscore'; threshold?: number }
   ): Promise<Outlier[]>
+  /**
+   * Where the level of a series shifts: `bucket` is the first of a new level, `before` and `after` are the
+   * means of the levels that meet there. PELT (Killick, Fearnhead and Eckley 2012), which finds the
+   * optimum of the squared error plus a penalty of 2·σ²·ln n a shift, with σ estimated from the
+   * differences of neighbours (median absolute deviation ÷ 0.6745·√2) and levels of at least two
+   * buckets. Empty buckets without a `fill` are left out.
+   *
+   * @example
+   * ```ts
+   * const shifts = await events.analytics.changepoints({
+   *   filter: { eventTypes: ['CI.RUN.*'] },
+   *   timeBucket: { interval: '1 day' },
+   *   aggregate: { fn: 'median', field: 'data.durationMs' }
+   * })
+   * ```
+   */
   changepoints(
-    query: Pick<EventQuery, 'filter' | 'timeWindow' | 'timeBucket'> & { aggregate: Aggregate }
+    query: Pick<EventQuery, 'filter' | 'timeWindow' | 'timeBucket'> & { aggregate: Aggregate },
+    options?: ExecuteOptions
   ): Promise<{ bucket: string; before: number; after: number }[]>
   findSequences(
     sequence: EventSequence,
@@ -1873,20 +1928,44 @@ export interface IAnalyticsEngine {
     periods: number
     filter?: EventFilter
   }): Promise<CohortReport>
-  /** Directly-follows graph per case. */
-  flow(options: { by: readonly FieldPath[]; filter?: EventFilter }): Promise<FlowReport>
+  /**
+   * Directly-follows graph per case: `by` makes the case, events of a case are in (timestamp, id) order,
+   * an event without a case counts nowhere. `medianMs` is continuous.
+   *
+   * @example
+   * ```ts
+   * const { edges, starts } = await events.analytics.flow({ by: ['tags.issueId'] })
+   * ```
+   */
+  flow(
+    options: ExecuteOptions & { by: readonly FieldPath[]; filter?: EventFilter | undefined }
+  ): Promise<FlowReport>
   /** The distinct paths that cases took, most frequent first. */
-  variants(options: {
-    by: readonly FieldPath[]
-    filter?: EventFilter
-    limit?: number
-  }): Promise<VariantReport>
-  timeInState(options: {
-    by: readonly FieldPath[]
-    state: FieldPath
-    filter?: EventFilter
-    until?: Timestamp
-  }): Promise<TimeInStateReport>
+  variants(
+    options: ExecuteOptions & {
+      by: readonly FieldPath[]
+      filter?: EventFilter
+      limit?: number
+    }
+  ): Promise<VariantReport>
+  /**
+   * How long cases stay in a state. A visit goes from the event that says another state than the one
+   * before it to the next such event; events that say none change nothing. The last visit of a case
+   * ends at `until`, where events behind it do not count, else at the last event of the case.
+   *
+   * @example
+   * ```ts
+   * const { states } = await events.analytics.timeInState({ by: ['tags.issueId'], state: 'data.state' })
+   * ```
+   */
+  timeInState(
+    options: ExecuteOptions & {
+      by: readonly FieldPath[]
+      state: FieldPath
+      filter?: EventFilter | undefined
+      until?: Timestamp | undefined
+    }
+  ): Promise<TimeInStateReport>
   /**
    * @example
    * ```ts

@@ -3,6 +3,7 @@
 /** The client: opening it, what it offers, and closing it. */
 
 const { EventsError, fromNative, unwrap } = require('./errors.js')
+const { Analytics } = require('./analytics')
 const { QueryBuilder } = require('./builder.js')
 const { append, importEvents } = require('./ingest.js')
 const { PerformanceMonitor } = require('./monitor')
@@ -13,7 +14,7 @@ const { forwardLogs } = require('./logs.js')
 const { encodeQuery } = require('./wire.js')
 
 /** Parts of the contract that this version does not build yet. */
-const LATER = ['indexes', 'cache', 'analytics']
+const LATER = ['indexes', 'cache']
 
 class EventsClient {
   #core
@@ -24,6 +25,7 @@ class EventsClient {
     this.#core = core
     this.#server = server
     this.optimizer = new Optimizer(core)
+    this.analytics = new Analytics(core)
     this.monitor = new PerformanceMonitor(core.monitor)
     Object.freeze(this)
   }
@@ -109,8 +111,9 @@ async function connect(options) {
       await native.close()
       throw error
     }
-    const { NativeMonitor } = require('./native.js')
-    return new EventsClient({ native, monitor: NativeMonitor.of(native), bigints: core.bigint === 'bigint' }, server)
+    const { NativeAnalytics, NativeMonitor } = require('./native.js')
+    const parts = { native, monitor: NativeMonitor.of(native), analytics: NativeAnalytics.of(native) }
+    return new EventsClient({ ...parts, bigints: core.bigint === 'bigint' }, server)
   } catch (error) {
     await server?.stop()
     throw error

@@ -21,6 +21,20 @@ export declare class FileLock {
   close(): void
 }
 
+/** Analytics of a client. A question is its JSON text. */
+export declare class NativeAnalytics {
+  /** The analytics of a client. */
+  static of(client: NativeClient): NativeAnalytics
+  /** Asks. Resolves with the only batch, or with the first and the stream of the others. */
+  execute(question: string, isSql: boolean, options?: string | undefined | null): Promise<string | [string, NativeStream]>
+  /** Asks. Batches come as they are made. */
+  stream(question: string, isSql: boolean, buffered: boolean, options?: string | undefined | null): NativeStream
+  /** What monitoring calls a question, as `{"fingerprint", "queryText"}`. */
+  shape(question: string, isSql: boolean): string
+  /** Where the server and the table are. */
+  address(): string
+}
+
 /** A client's core. A query is its JSON text, SQL is `{"strings", "values"}`. Everything goes in and out as JSON text; errors come as `{"error":{…}}`. */
 export declare class NativeClient {
   /**

@@ -836,6 +836,7 @@ function __napiStampBindingTarget(exportsObject, target) {
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
 module.exports.FileLock = nativeBinding.FileLock
+module.exports.NativeAnalytics = nativeBinding.NativeAnalytics
 module.exports.NativeClient = nativeBinding.NativeClient
 module.exports.NativeImport = nativeBinding.NativeImport
 module.exports.NativeLogs = nativeBinding.NativeLogs

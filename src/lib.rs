@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! bindings   napi classes that hold an inner and delegate; the only place that knows Node
+//! analytics  statistics, processes, pipelines
 //! ingest     append and bulk import
 //! migrate    the schema, and how an existing table is adopted
 //! monitor    what runs, what ran and how well; its log in the database
@@ -14,6 +15,7 @@
 //! model      events, field paths, values, time; errors: no I/O
 //! ```
 
+pub mod analytics;
 pub mod exec;
 pub mod ingest;
 pub mod migrate;

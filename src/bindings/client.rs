@@ -104,13 +104,7 @@ impl NativeClient {
     /// Where the server and the table are, by the names that OpenTelemetry gives them.
     #[napi(catch_unwind)]
     pub fn address(&self) -> String {
-        let server = &self.engine.config.server;
-        answer(Ok(json!({
-            "server.address": server.get_host(),
-            "server.port": server.get_port(),
-            "db.namespace": server.get_database(),
-            "db.collection.name": self.engine.target().table.name,
-        })))
+        address(&self.engine)
     }
 
     /// Runs a query, or the caller's own SQL. Resolves with its only batch, or with the first and
@@ -252,18 +246,31 @@ impl NativeClient {
             .enter_sql(&call.strings, call.values, options, mode)
     }
 
-    /// Starts a run, or puts the reason why not where its batches would come.
     fn begin(&self, run: model::Result<Run>) -> Arc<Inbox> {
-        let (inbox, sender) = Inbox::new(&self.port);
-        match run {
-            Ok(run) => self
-                .port
-                .spawn(run.execute(Arc::clone(&self.engine), sender)),
-            // An empty channel has room.
-            Err(error) => drop(sender.try_send(crate::exec::Batch::error(&error, None))),
-        }
-        inbox
+        begin(&self.engine, &self.port, run)
     }
+}
+
+/// Where the server and the table are, by the names that OpenTelemetry gives them.
+pub fn address(engine: &Engine) -> String {
+    let server = &engine.config.server;
+    answer(Ok(json!({
+        "server.address": server.get_host(),
+        "server.port": server.get_port(),
+        "db.namespace": server.get_database(),
+        "db.collection.name": engine.target().table.name,
+    })))
+}
+
+/// Starts a run, or puts the reason why not where its batches would come.
+pub fn begin(engine: &Arc<Engine>, port: &Arc<Port>, run: model::Result<Run>) -> Arc<Inbox> {
+    let (inbox, sender) = Inbox::new(port);
+    match run {
+        Ok(run) => port.spawn(run.execute(Arc::clone(engine), sender)),
+        // An empty channel has room.
+        Err(error) => drop(sender.try_send(crate::exec::Batch::error(&error, None))),
+    }
+    inbox
 }
 
 impl CallOptions {
@@ -274,6 +281,11 @@ impl CallOptions {
             ..RunOptions::default()
         }
     }
+}
+
+/// The options of a run, as `lib/run.js` writes them.
+pub fn run_options(text: Option<String>) -> model::Result<RunOptions> {
+    call_options(text).map(|options| options.run())
 }
 
 fn sql_call(text: &str) -> model::Result<SqlCall> {

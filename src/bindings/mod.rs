@@ -8,6 +8,7 @@
 // napi hands strings and buffers over by value.
 #![allow(clippy::needless_pass_by_value)]
 
+mod analytics;
 mod answer;
 mod client;
 mod file_lock;

@@ -310,6 +310,36 @@ impl Engine {
         )
     }
 
+    /// Enters a run of a statement that was compiled for a caller's question.
+    ///
+    /// # Errors
+    /// CLOSED, or an id that is running.
+    pub fn enter_compiled(
+        &self,
+        statement: Statement,
+        hints: &Hints,
+        options: RunOptions,
+        mode: Mode,
+    ) -> Result<Run> {
+        let shape = (self.shapes).of(&statement.sql, || Shape::of_compiled(&statement.sql));
+        let planned = Planned {
+            statement,
+            is_empty: false,
+        };
+        self.entered(
+            Source::Single(Single::Query(Box::new(planned))),
+            Some(shape),
+            hints.declined.clone(),
+            RunOptions {
+                timeout: options.timeout.or(hints.timeout),
+                query_id: options.query_id,
+                priority: hints.priority,
+            },
+            mode,
+            Instant::now(),
+        )
+    }
+
     fn entered(
         &self,
         source: Source,

@@ -33,7 +33,7 @@ pub use batch::{Batch, describe};
 pub use config::Config;
 
 pub use arguments::{arguments, sql_text};
-pub use engine::Engine;
+pub use engine::{Engine, query_wire};
 pub use explain::ExplainOptions;
 pub use fault::{fault, spares_connection};
 pub use frame::{Frame, Strategy};

@@ -1,6 +1,7 @@
 //! The caller's question: parsed, checked, with the path of what is wrong.
 
 mod aggregate;
+mod analysis;
 mod condition;
 mod cursor;
 mod filter;
@@ -15,6 +16,7 @@ mod select;
 mod window;
 
 pub use aggregate::{Aggregate, EVENT_ORDER, Function};
+pub use analysis::{Analysis, OutlierMethod, OutlierRule, Question};
 pub use condition::{CompareOp, Condition, Leaf, MatchKind, Test};
 pub use cursor::{Cursor, KeyValue};
 pub use group::Grouping;

@@ -52,7 +52,7 @@ impl Writer<'_> {
     }
 
     /// The numbers of a field; other values are NULL. No cast fails on mixed data.
-    fn numbers(&mut self, field: &Field) -> &mut Self {
+    pub fn numbers(&mut self, field: &Field) -> &mut Self {
         if field.kind() != Kind::Json {
             return self.sql("NULL::numeric");
         }

@@ -6,6 +6,7 @@
 //! plan, and bound where they are not.
 
 mod aggregate;
+mod analysis;
 mod bucket;
 mod condition;
 mod field;
@@ -18,6 +19,7 @@ mod writer;
 
 pub mod explain;
 
+pub use analysis::analyse;
 pub use select::{KeySource, Purpose, Statement, Target, compile};
 pub use user::as_json;
 pub use writer::Bind;

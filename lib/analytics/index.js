@@ -1,0 +1,86 @@
+'use strict'
+
+/**
+ * Analytics: each method names a question, the core answers it by one statement, and the answer is
+ * shaped here. Questions run as queries do: with an id, a signal, a timeout, under the same limits.
+ */
+
+const { Call, execute } = require('../run.js')
+const { encodeQuery } = require('../wire.js')
+const { invalid, split } = require('./arguments.js')
+const { flowReport, variantReport } = require('./process.js')
+
+const RUN = ['signal', 'timeout', 'queryId']
+
+class Analytics {
+  #core
+
+  constructor(core) {
+    this.#core = core
+    Object.freeze(this)
+  }
+
+  /** Asks the core; gives the rows of its answer. */
+  async #ask(op, members, run) {
+    const call = new Call(this.#core.analytics, encodeQuery({ op, ...members }), {})
+    const { rows } = await execute(call, run)
+    return rows
+  }
+
+  async timeSeries(query, options) {
+    if (query === null || typeof query !== 'object') throw invalid('query', 'must be an object')
+    if (query.timeBucket === undefined) throw invalid('timeBucket', 'is missing: a time series has buckets')
+    const call = new Call(this.#core.native, encodeQuery(query), { bigints: this.#core.bigints })
+    return await execute(call, options)
+  }
+
+  async statistics(field, filter, options) {
+    const { own, run } = split(options, ['percentiles', 'groupBy'], RUN)
+    const rows = await this.#ask('statistics', { field, ...given({ filter }), ...own }, run)
+    const shares = own.percentiles ?? [0.25, 0.5, 0.75, 0.9, 0.95, 0.99]
+    const groups = [...new Set(own.groupBy ?? [])]
+    return rows.map(({ group, percentiles, ...moments }) => ({
+      field,
+      group: Object.fromEntries(groups.map((name, i) => [name, group[i]])),
+      ...moments,
+      percentiles: Object.fromEntries(shares.map((share, i) => [String(share), percentiles?.[i] ?? null]))
+    }))
+  }
+
+  async histogram(field, filter, options) {
+    const { own, run } = split(options, ['bins', 'min', 'max'], RUN)
+    return await this.#ask('histogram', { field, ...given({ filter }), ...own }, run)
+  }
+
+  async correlation(x, y, filter, options) {
+    const { run } = split(options, [], RUN)
+    const [row] = await this.#ask('correlation', { x, y, ...given({ filter }) }, run)
+    return row
+  }
+
+  async outliers(field, filter, options) {
+    const { own, run } = split(options, ['method', 'threshold'], RUN)
+    const rows = await this.#ask('outliers', { field, ...given({ filter }), ...own }, run)
+    return rows.map(({ value, score, expected, ...event }) => ({ event, value, score, expected }))
+  }
+
+  async flow(options) {
+    const { own, run } = split(options, ['by', 'filter'], RUN)
+    return flowReport(await this.#ask('flow', own, run))
+  }
+
+  async variants(options) {
+    const { own, run } = split(options, ['by', 'filter', 'limit'], RUN)
+    return variantReport(await this.#ask('variants', own, run), own.limit)
+  }
+
+  async timeInState(options) {
+    const { own, run } = split(options, ['by', 'state', 'filter', 'until'], RUN)
+    return { states: await this.#ask('timeInState', own, run) }
+  }
+}
+
+/** The members that are there. */
+const given = members => Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined))
+
+module.exports = { Analytics }
