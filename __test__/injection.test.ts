@@ -243,7 +243,9 @@ describe.each([
       ]
       for (const query of queries) {
         const error = await failure(subject.client.optimizer.executeQuery(query as EventQuery))
-        expect(['INVALID_QUERY', 'UNKNOWN_FIELD', 'UNKNOWN_TABLE', 'UNSUPPORTED']).toContain(error.code)
+        expect(['INVALID_QUERY', 'UNKNOWN_FIELD', 'UNKNOWN_TABLE', 'UNKNOWN_INDEX', 'UNSUPPORTED']).toContain(
+          error.code
+        )
         expect(error.path).toBeDefined()
       }
     })

@@ -31,6 +31,7 @@ it(
       'INVALID_QUERY',
       'UNKNOWN_FIELD',
       'UNKNOWN_TABLE',
+      'UNKNOWN_INDEX',
       'UNSUPPORTED',
       'answered'
     ])
@@ -42,7 +43,7 @@ it(
 )
 
 /** Codes that a query can be refused with before the server is asked for rows. */
-const EXPECTED: readonly string[] = ['INVALID_QUERY', 'UNKNOWN_FIELD', 'UNKNOWN_TABLE', 'UNSUPPORTED']
+const EXPECTED: readonly string[] = ['INVALID_QUERY', 'UNKNOWN_FIELD', 'UNKNOWN_TABLE', 'UNKNOWN_INDEX', 'UNSUPPORTED']
 
 /** Parts that the generator does not make; each is broken with the rest. */
 const PARTS: readonly Partial<EventQuery>[] = [

@@ -20,6 +20,7 @@ use super::config::Config;
 use super::fault::fault;
 use super::frame::Strategy;
 use super::governor::Governor;
+use super::hinted::{Hinted, Memory};
 use super::interrupt::time_allowed;
 use super::observe::{Observer, Status};
 use super::pool::Pool;
@@ -51,6 +52,8 @@ pub struct Engine {
     target: RwLock<Arc<Target>>,
     catalog: RwLock<Arc<Catalog>>,
     shapes: Shapes,
+    /// What index hints came to before.
+    pub hinted: Memory,
     observer: Option<Arc<dyn Observer>>,
 }
 
@@ -75,6 +78,7 @@ impl Engine {
                 code_point_collation: false,
             })),
             shapes: Shapes::default(),
+            hinted: Memory::default(),
             observer,
             config,
         })
@@ -198,24 +202,35 @@ impl Engine {
         };
         let query = EventQuery::parse(&wire, &catalog)?;
         let regex = EventQuery::regex_path(&wire);
-        let (single, shape) = if tables.is_empty() {
+        let (source, shape) = if query.hints.name_indexes() {
+            let shape = (tables.is_empty().then(|| self.plan(&query, purpose)))
+                .transpose()?
+                .map(|planned| self.shape_of(&planned.statement, &query));
+            let hinted = Hinted {
+                query: wire,
+                tables,
+                purpose,
+                explain: None,
+            };
+            (Source::Strategy(Box::new(hinted)), shape)
+        } else if tables.is_empty() {
             let planned = self.plan(&query, purpose)?;
             let shape = self.shape_of(&planned.statement, &query);
-            (Single::Query(Box::new(planned)), Some(shape))
+            let single = Single::Query(Box::new(planned));
+            (Source::Single(single), Some(shape))
         } else {
             let of = OfTables {
                 query: wire,
                 tables,
                 purpose,
             };
-            (Single::OfTables(Box::new(of)), None)
+            (Source::Single(Single::OfTables(Box::new(of))), None)
         };
         let options = RunOptions {
             timeout: options.timeout.or(query.hints.timeout),
             query_id: options.query_id.or(query.id),
             priority: query.hints.priority,
         };
-        let source = Source::Single(single);
         let run = self.entered(source, shape, query.hints.declined, options, mode, started)?;
         Ok(Run { regex, ..run })
     }

@@ -6,6 +6,7 @@ use serde_json::{Value as Wire, json};
 
 use super::engine::{Engine, query_wire};
 use super::fault::fault;
+use super::hinted::Hinted;
 use super::request::{Mode, RunOptions};
 use super::shape::Shape;
 use crate::model::{Error, Result};
@@ -42,30 +43,40 @@ impl Engine {
         let statement = compile(&query, &self.target(), Purpose::Buffered)?;
         let shown = compile(&query, &self.target(), Purpose::Show)?;
         let contradiction = query.needs_rows() && is_contradiction(&query.filter);
-        let explained = Statement {
-            sql: explain::statement(&statement.sql, options.analyze),
-            binds: statement.binds,
-            columns: Some(vec!["plan".to_owned()]),
-            visible: 1,
-            json_scalars: Vec::new(),
-            computed: Vec::new(),
-            keys: Vec::new(),
-            token: None,
-            limit: None,
-            identity: 0,
+        let id = options.run.query_id.or_else(|| query.id.clone());
+        let mut run = if query.hints.name_indexes() {
+            let strategy = Hinted {
+                query: wire,
+                tables,
+                purpose: Purpose::Buffered,
+                explain: Some(options.analyze),
+            };
+            let run = RunOptions {
+                query_id: id,
+                ..RunOptions::default()
+            };
+            let shape = self.shape_of(&statement, &query);
+            self.enter_strategy(Box::new(strategy), shape, &query.hints, run, Mode::Buffered)?
+        } else {
+            let statement = Statement {
+                sql: explain::statement(&statement.sql, options.analyze),
+                ..explained(statement.binds)
+            };
+            self.enter_statement(statement, id, Mode::Buffered)?
         };
-        let mut run =
-            self.enter_statement(explained, options.run.query_id.or(query.id), Mode::Buffered)?;
         if let Some(timeout) = options.run.timeout {
             run.timeout =
                 super::interrupt::time_allowed(Some(timeout), &self.config.limits, Mode::Buffered);
         }
         let id = run.ticket.id().to_owned();
+        let mut outcomes = None;
         let plan = if contradiction {
             explain::Plan::nothing()
         } else {
             let batches = self.collect(run).await?;
-            explain::Plan::parse(document(&batches)?)?
+            let plan = explain::Plan::parse(document(&batches)?)?;
+            outcomes = (batches.last()).and_then(|last| last.pointer("/end/hints").cloned());
+            plan
         };
         let mut told = plan.to_json();
         told["queryId"] = id.into();
@@ -78,10 +89,29 @@ impl Engine {
         } else {
             json!([])
         };
-        told["hints"] = (query.hints.declined.iter())
-            .map(|(hint, value)| json!({ "hint": hint, "value": value, "honoured": false, "reason": "not offered by this version" }))
-            .collect();
+        told["hints"] = outcomes.unwrap_or_else(|| {
+            let declined = query.hints.declined.iter();
+            declined
+                .map(|(hint, value)| json!({ "hint": hint, "value": value, "honoured": false, "reason": "not offered by this version" }))
+                .collect()
+        });
         Ok(told)
+    }
+}
+
+/// How the answer of an EXPLAIN of a statement with these values is read; its text is to be added.
+pub(super) fn explained(binds: Vec<Bind>) -> Statement {
+    Statement {
+        sql: String::new(),
+        binds,
+        columns: Some(vec!["plan".to_owned()]),
+        visible: 1,
+        json_scalars: Vec::new(),
+        computed: Vec::new(),
+        keys: Vec::new(),
+        token: None,
+        limit: None,
+        identity: 0,
     }
 }
 
@@ -93,6 +123,14 @@ fn document(batches: &[Wire]) -> Result<&Wire> {
     if let Some(error) = first.get("error") {
         let text = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
         return Err(match error["code"].as_str() {
+            Some("INDEX_HINT_NOT_HONOURED") => Error::IndexHint {
+                path: text("path"),
+                message: text("message"),
+            },
+            Some("UNKNOWN_INDEX") => Error::UnknownIndex {
+                path: text("path"),
+                message: text("message"),
+            },
             Some("CONNECTION_FAILED") => Error::Connection {
                 message: text("message"),
                 sql_state: None,

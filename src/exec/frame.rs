@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
@@ -48,8 +48,19 @@ pub struct Frame<'a> {
     pub ticket: &'a Arc<Ticket>,
     /// What `end` says beside the rest: declined hints.
     pub notes: &'a [(&'static str, String)],
+    /// What `end` says beside that, as a strategy finds it out.
+    pub told: Mutex<Told>,
     pub(super) out: &'a mpsc::Sender<Batch>,
     pub(super) sent: AtomicBool,
+}
+
+/// What is told of an answer beside its rows.
+#[derive(Default)]
+pub struct Told {
+    /// What became of hints, as `HintOutcome`.
+    pub hints: Vec<Wire>,
+    /// The indexes that its plan uses, where they are known.
+    pub indexes: Option<Vec<String>>,
 }
 
 impl Frame<'_> {
@@ -80,6 +91,11 @@ impl Frame<'_> {
         }
     }
 
+    /// Says more of the answer than its rows.
+    pub fn tell(&self, change: impl FnOnce(&mut Told)) {
+        change(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// Runs a statement, sends its rows, and gives the last of them.
     ///
     /// # Errors
@@ -90,12 +106,28 @@ impl Frame<'_> {
         statement: &Statement,
         floor: &str,
     ) -> Result<Batch, Stop> {
+        let writer = self.rows(connection, statement, true).await?;
+        Ok(self.finish(writer, floor))
+    }
+
+    /// Runs a statement, sends its rows, and gives what holds the last of them: [`Frame::finish`]
+    /// makes the batch of it. Where the statement is not kept it is planned anew for this run alone.
+    ///
+    /// # Errors
+    /// Why it stopped.
+    pub async fn rows<'s>(
+        &self,
+        connection: &mut Connection,
+        statement: &'s Statement,
+        keep: bool,
+    ) -> Result<Writer<'s>, Stop> {
         let limits = (self.mode == Mode::Buffered).then_some(self.engine.config.limits);
         let mut writer = Writer::new(statement, self.engine.config.bigint, limits);
         let values = arguments(&statement.binds).map_err(Stop::Refused)?;
         {
-            let mut rows =
-                sqlx::query_with(sql_text(&statement.sql), values).fetch(&mut connection.driver);
+            let mut rows = sqlx::query_with(sql_text(&statement.sql), values)
+                .persistent(keep)
+                .fetch(&mut connection.driver);
             while let Some(row) = rows.try_next().await? {
                 writer.push(&row).map_err(Stop::Ours)?;
                 if writer.is_full() {
@@ -111,7 +143,7 @@ impl Frame<'_> {
         if let Some(snapshot) = &writer.snapshot {
             self.engine.pool.note_snapshot(snapshot);
         }
-        Ok(self.finish(writer, floor))
+        Ok(writer)
     }
 
     /// The answer that the server need not be asked for.
@@ -120,7 +152,8 @@ impl Frame<'_> {
         self.finish(writer, floor)
     }
 
-    fn finish(&self, writer: Writer<'_>, floor: &str) -> Batch {
+    /// The last batch: the rows that were not sent yet, and what is said of them all.
+    pub fn finish(&self, writer: Writer<'_>, floor: &str) -> Batch {
         self.ticket.set_made(writer.rows, writer.made());
         // An answer without rows carries no snapshot: it has seen at least what was seen before.
         let seen = writer.snapshot.as_deref().unwrap_or(floor);
@@ -136,13 +169,17 @@ impl Frame<'_> {
             "rowCount": rows,
             "executionTime": self.started.elapsed().as_secs_f64() * 1000.0,
         });
-        if !self.notes.is_empty() {
-            end["hints"] = self
-                .notes
-                .iter()
-                .map(|(hint, value)| json!({ "hint": hint, "value": value, "honoured": false, "reason": "not offered by this version" }))
-                .collect();
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if !(self.notes.is_empty() && told.hints.is_empty()) {
+            let declined = self.notes.iter().map(|(hint, value)| {
+                json!({ "hint": hint, "value": value, "honoured": false, "reason": "not offered by this version" })
+            });
+            end["hints"] = told.hints.iter().cloned().chain(declined).collect();
         }
+        if let Some(indexes) = &told.indexes {
+            end["indexesUsed"] = json!(indexes);
+        }
+        drop(told);
         end
     }
 }

@@ -7,7 +7,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -68,6 +68,7 @@ impl Run {
             priority: self.priority,
             ticket: &ticket,
             notes: &self.notes,
+            told: Mutex::default(),
             out: &out,
             sent: AtomicBool::new(false),
         };

@@ -66,6 +66,22 @@ pub enum Error {
         /// The name as the caller wrote it.
         table: String,
     },
+    /// An index that the database does not have.
+    #[error("{message}")]
+    UnknownIndex {
+        /// Where in the query, or in the call's arguments.
+        path: String,
+        /// Which, for people.
+        message: String,
+    },
+    /// An index that had to be used, and cannot be.
+    #[error("{message}")]
+    IndexHint {
+        /// Where in the query.
+        path: String,
+        /// Which, and why not.
+        message: String,
+    },
     /// No query of this id was ever seen.
     #[error("there is no query with the id {0:?}")]
     UnknownQuery(String),
@@ -160,6 +176,14 @@ impl Error {
         }
     }
 
+    /// There is no index of this name.
+    pub fn unknown_index(path: impl fmt::Display, index: &str) -> Self {
+        Self::UnknownIndex {
+            message: format!("{path}: there is no index {index:?}"),
+            path: path.to_string(),
+        }
+    }
+
     /// A malformed event.
     pub fn invalid_event(path: impl fmt::Display, problem: impl Into<Cow<'static, str>>) -> Self {
         Self::InvalidEvent {
@@ -177,6 +201,8 @@ impl Error {
             Self::DuplicateEvent { .. } => "DUPLICATE_EVENT",
             Self::Unsupported { .. } => "UNSUPPORTED",
             Self::UnknownTable(_) | Self::NoSuchTable { .. } => "UNKNOWN_TABLE",
+            Self::UnknownIndex { .. } => "UNKNOWN_INDEX",
+            Self::IndexHint { .. } => "INDEX_HINT_NOT_HONOURED",
             Self::UnknownQuery(_) => "UNKNOWN_QUERY",
             Self::Timeout(_) => "QUERY_TIMEOUT",
             Self::Cancelled => "QUERY_CANCELLED",
@@ -198,6 +224,8 @@ impl Error {
             | Self::UnknownField { path, .. }
             | Self::InvalidEvent { path, .. }
             | Self::NoSuchTable { path, .. }
+            | Self::UnknownIndex { path, .. }
+            | Self::IndexHint { path, .. }
             | Self::Unsupported { path, .. } => (!path.is_empty()).then_some(path),
             Self::DuplicateEvent { path, .. } | Self::Migration { path, .. } => path.as_deref(),
             _ => None,

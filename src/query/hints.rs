@@ -29,6 +29,10 @@ pub struct Hints {
     pub batch_size: Option<u64>,
     /// Which of the queries that wait is run first.
     pub priority: Priority,
+    /// Indexes to be used where that can be.
+    pub use_index: Vec<String>,
+    /// Indexes to be used, or the query fails.
+    pub force_index: Vec<String>,
     /// Asked for and not acted on: the hint, its value in words.
     pub declined: Vec<(&'static str, String)>,
 }
@@ -49,7 +53,7 @@ impl Hints {
     /// Parses the `hints` member of a query.
     ///
     /// # Errors
-    /// The path of what is wrong; UNSUPPORTED for `forceIndex`, which must never be ignored.
+    /// The path of what is wrong.
     pub fn parse(wire: &Wire, path: &Path<'_>) -> Result<Self> {
         let members = object(wire, path, "an object of hints")?;
         known_keys(members, path, &KEYS)?;
@@ -73,19 +77,8 @@ impl Hints {
                         _ => return Err(Error::invalid(here, "must be 'low', 'normal' or 'high'")),
                     };
                 }
-                "useIndex" => {
-                    for (i, name) in list(value, &here, "index names")?.iter().enumerate() {
-                        hints
-                            .declined
-                            .push(("useIndex", text(name, &here.index(i))?.to_owned()));
-                    }
-                }
-                "forceIndex" => {
-                    return Err(Error::Unsupported {
-                        path: here.to_string(),
-                        what: "this version cannot prove that an index is used".into(),
-                    });
-                }
+                "useIndex" => hints.use_index = names(value, &here)?,
+                "forceIndex" => hints.force_index = names(value, &here)?,
                 "cache" => {
                     if !matches!(value, Wire::Bool(false)) {
                         hints.declined.push(("cache", "on".to_owned()));
@@ -103,6 +96,40 @@ impl Hints {
         }
         Ok(hints)
     }
+
+    /// Whether indexes are asked for.
+    pub const fn name_indexes(&self) -> bool {
+        !(self.use_index.is_empty() && self.force_index.is_empty())
+    }
+}
+
+/// More names than any plan has scans: each is looked up and judged by itself.
+const MOST_NAMES: usize = 32;
+
+/// Names of indexes; one that repeats counts once.
+fn names(wire: &Wire, path: &Path<'_>) -> Result<Vec<String>> {
+    let items = list(wire, path, "index names")?;
+    if items.len() > MOST_NAMES {
+        return Err(Error::invalid(
+            path,
+            format!("names more than {MOST_NAMES} indexes"),
+        ));
+    }
+    let mut names: Vec<String> = Vec::with_capacity(items.len());
+    for (i, item) in items.iter().enumerate() {
+        let here = path.index(i);
+        let name = text(item, &here)?;
+        if name.contains('\0') {
+            return Err(Error::invalid(
+                here,
+                "has U+0000 in it, which no name has in PostgreSQL",
+            ));
+        }
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
 }
 
 fn positive(wire: &Wire, path: &Path<'_>) -> Result<u64> {

@@ -55,7 +55,7 @@ refuses! {
     half_a_row: { "filter": {}, "limit": 1.5 } => "INVALID_QUERY" at "limit";
     after_and_offset: { "filter": {}, "after": "x", "offset": 1 } => "INVALID_QUERY" at "after";
     batch_of_none: { "filter": {}, "hints": { "batchSize": 0 } } => "INVALID_QUERY" at "hints.batchSize";
-    forced_index: { "filter": {}, "hints": { "forceIndex": ["x"] } } => "UNSUPPORTED" at "hints.forceIndex";
+    unnamed_index: { "filter": {}, "hints": { "forceIndex": ["x", "\u{0}"] } } => "INVALID_QUERY" at "hints.forceIndex[1]";
 }
 
 #[test]
