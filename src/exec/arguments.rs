@@ -91,6 +91,22 @@ impl Encode<'_, Postgres> for Wired<'_> {
                     Wired(item).encode_by_ref(out).map(drop)
                 })?;
             }
+            Bind::Binary {
+                element,
+                items,
+                bytes,
+                ..
+            } => {
+                out.extend_from_slice(&i32::from(*items > 0).to_be_bytes());
+                // There may be NULLs: the server looks.
+                out.extend_from_slice(&1_i32.to_be_bytes());
+                out.extend_from_slice(&element.to_be_bytes());
+                if *items > 0 {
+                    out.extend_from_slice(&items.to_be_bytes());
+                    out.extend_from_slice(&1_i32.to_be_bytes());
+                    out.extend_from_slice(bytes);
+                }
+            }
             Bind::Numeric(digits) => {
                 return Encode::<Postgres>::encode_by_ref(&digits.parse::<BigDecimal>()?, out);
             }
@@ -114,7 +130,7 @@ impl Encode<'_, Postgres> for Wired<'_> {
             Bind::Integer(_) => oid::INT8,
             Bind::Real(_) => oid::FLOAT4,
             Bind::Float(_) => oid::FLOAT8,
-            Bind::List { array, .. } => *array,
+            Bind::List { array, .. } | Bind::Binary { array, .. } => *array,
             Bind::Numeric(_) => oid::NUMERIC,
             Bind::Boolean(_) => oid::BOOL,
         })))

@@ -31,6 +31,21 @@ pub const SET_UP_BARE: &str = "SELECT pg_backend_pid(), pg_current_snapshot()::t
 /// A transaction in which nothing can be written.
 pub const BEGIN_READ_ONLY: &str = "BEGIN READ ONLY";
 
+/// A transaction that reads one state, which others can adopt by its name; its time, and what it sees.
+pub const EXPORT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+    SELECT pg_export_snapshot(), (extract(epoch FROM now()) * 1000000)::int8::text, pg_current_snapshot()::text";
+
+/// A transaction that reads the state of the one that exported it, by a name that was checked; its time.
+pub fn adopt(name: &str) -> String {
+    format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{name}'; \
+         SELECT (extract(epoch FROM now()) * 1000000)::int8::text"
+    )
+}
+
+/// A slice is answered by one process: how many there are is said by the number of slices.
+pub const ONE_PROCESS: &str = "SET LOCAL max_parallel_workers_per_gather = 0";
+
 /// The end of it, and of locks of the session, which a transaction's end does not release.
 pub const ROLL_BACK: &str = "ROLLBACK; SELECT pg_advisory_unlock_all()";
 

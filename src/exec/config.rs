@@ -57,6 +57,8 @@ pub struct Limits {
     pub max_concurrent: usize,
     /// Queries waiting for a place.
     pub max_queued: usize,
+    /// Connections that answer one parallel query.
+    pub max_workers: usize,
 }
 
 /// The time of a buffered query where neither the call nor the client names one.
@@ -222,7 +224,7 @@ fn limits(wire: Option<&Wire>, path: &Path<'_>, connections: usize) -> Result<Li
             "maxWorkers",
         ],
     )?;
-    let [timeout, rows, bytes, concurrent, queued, _workers] = members;
+    let [timeout, rows, bytes, concurrent, queued, workers] = members;
     Ok(Limits {
         timeout: timeout.filter(|t| *t > 0).map(Duration::from_millis),
         max_rows: rows.unwrap_or(1_000_000),
@@ -231,6 +233,7 @@ fn limits(wire: Option<&Wire>, path: &Path<'_>, connections: usize) -> Result<Li
             at_least_one(n, path, "maxConcurrentQueries")
         })?,
         max_queued: usize::try_from(queued.unwrap_or(1000)).unwrap_or(usize::MAX),
+        max_workers: at_least_one(workers.unwrap_or(4), path, "maxWorkers")?,
     })
 }
 

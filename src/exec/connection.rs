@@ -27,6 +27,8 @@ pub struct Connection {
     pub idle_since: Instant,
     /// Whether a transaction of the caller's own SQL is open on it.
     pub in_transaction: bool,
+    /// Whether a statement on it was parsed before the schema changed.
+    pub outdated: bool,
     /// The snapshot text at the time it was opened: a bound for tokens of empty answers.
     pub snapshot: String,
     /// Which database it is connected to.
@@ -94,6 +96,7 @@ impl Connection {
             origin: Origin::of(row.try_get(2)?, row.try_get::<Oid, _>(3)?.0),
             driver,
             in_transaction: false,
+            outdated: false,
             opened: now,
             idle_since: now,
             _open: open,
@@ -105,6 +108,14 @@ impl Connection {
         self.in_transaction = true;
         sqlx::query(catalog::BEGIN_READ_ONLY)
             .persistent(false)
+            .execute(&mut self.driver)
+            .await
+            .map(drop)
+    }
+
+    /// Has what follows in its transaction answered by one process of the server.
+    pub async fn one_process(&mut self) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(catalog::ONE_PROCESS)
             .execute(&mut self.driver)
             .await
             .map(drop)
@@ -122,6 +133,9 @@ impl Connection {
             .execute(&mut self.driver)
             .await?;
         self.in_transaction = false;
+        if std::mem::take(&mut self.outdated) {
+            self.forget_statements().await?;
+        }
         Ok(())
     }
 

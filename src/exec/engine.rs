@@ -28,6 +28,7 @@ use super::registry::{Registry, Ticket};
 use super::request::{Mode, OfTables, Planned, RunOptions, Single, Source};
 use super::run::Run;
 use super::shape::{Shape, Shapes};
+use super::slices::{Knowledge, Slices};
 use super::user::UserSql;
 use crate::model::{Error, Result, catalog::Catalog, table::TableNames, token::Token};
 use crate::plan::is_contradiction;
@@ -49,6 +50,8 @@ pub struct Engine {
     pub governor: Governor,
     /// Its running queries.
     pub registry: Arc<Registry>,
+    /// What runs told of those to come.
+    pub slices: Knowledge,
     target: RwLock<Arc<Target>>,
     catalog: RwLock<Arc<Catalog>>,
     shapes: Shapes,
@@ -69,6 +72,7 @@ impl Engine {
             pool: Pool::new(config.server.clone(), config.pool),
             governor: Governor::new(config.limits, config.pool.acquire_timeout),
             registry: Arc::default(),
+            slices: Knowledge::default(),
             catalog: RwLock::new(Arc::new(Catalog {
                 events: table.clone(),
                 ..Catalog::default()
@@ -202,6 +206,16 @@ impl Engine {
         };
         let query = EventQuery::parse(&wire, &catalog)?;
         let regex = EventQuery::regex_path(&wire);
+        let options = RunOptions {
+            timeout: options.timeout.or(query.hints.timeout),
+            query_id: options.query_id.or_else(|| query.id.clone()),
+            priority: query.hints.priority,
+        };
+        let mut declined = query.hints.declined.clone();
+        if query.hints.parallel == Some(true) && (query.hints.name_indexes() || !tables.is_empty())
+        {
+            declined.push(("parallel", "true".to_owned()));
+        }
         let (source, shape) = if query.hints.name_indexes() {
             let shape = (tables.is_empty().then(|| self.plan(&query, purpose)))
                 .transpose()?
@@ -216,8 +230,8 @@ impl Engine {
         } else if tables.is_empty() {
             let planned = self.plan(&query, purpose)?;
             let shape = self.shape_of(&planned.statement, &query);
-            let single = Single::Query(Box::new(planned));
-            (Source::Single(single), Some(shape))
+            let source = Slices::source(query, planned, shape.fingerprint, purpose);
+            (source, Some(shape))
         } else {
             let of = OfTables {
                 query: wire,
@@ -226,12 +240,7 @@ impl Engine {
             };
             (Source::Single(Single::OfTables(Box::new(of))), None)
         };
-        let options = RunOptions {
-            timeout: options.timeout.or(query.hints.timeout),
-            query_id: options.query_id.or(query.id),
-            priority: query.hints.priority,
-        };
-        let run = self.entered(source, shape, query.hints.declined, options, mode, started)?;
+        let run = self.entered(source, shape, declined, options, mode, started)?;
         Ok(Run { regex, ..run })
     }
 

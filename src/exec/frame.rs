@@ -77,6 +77,15 @@ impl Frame<'_> {
         Ok(lease)
     }
 
+    /// Another connection for this query, where one is to be had at once. Whoever holds a lease must
+    /// not wait for a second: all who do could wait for each other.
+    pub async fn try_lease(&self) -> Option<Lease> {
+        let place = self.engine.governor.try_enter()?;
+        let mut lease = self.engine.pool.try_acquire().await?;
+        lease.run_for(Arc::clone(self.ticket), Some(place));
+        Some(lease)
+    }
+
     /// Whether the reader has had a batch: then there is no second attempt.
     pub fn has_sent(&self) -> bool {
         self.sent.load(Ordering::Relaxed)

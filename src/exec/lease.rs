@@ -71,6 +71,19 @@ impl Lease {
         self.query = None;
     }
 
+    /// Ends its transaction, and it, as its last statement ended.
+    pub async fn end_transaction<T>(mut self, outcome: &Result<T, Stop>) {
+        match outcome {
+            // The statement is still running: it is cancelled, and its transaction rolled back.
+            Err(Stop::Ours(_)) => drop(self),
+            Err(Stop::Driver(error)) if !spares_connection(error) => self.discard(),
+            _ => match self.connection().roll_back().await {
+                Ok(()) => self.release(),
+                Err(_) => self.discard(),
+            },
+        }
+    }
+
     /// Ends it as its last statement ended.
     pub fn settle<T>(self, outcome: &Result<T, Stop>) {
         match outcome {

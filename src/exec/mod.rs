@@ -25,6 +25,8 @@ mod request;
 mod run;
 mod shape;
 mod single;
+mod slices;
+mod snapshot;
 mod stop;
 mod tables;
 mod user;

@@ -88,6 +88,20 @@ impl Pool {
             })
     }
 
+    /// A connection that nobody uses, or a new one where there may be more.
+    pub async fn try_acquire(self: &Arc<Self>) -> Option<Lease> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        let connection = match self.pop() {
+            Some(connection) => connection,
+            None => Connection::open(&self.options, &self.open).await.ok()?,
+        };
+        if self.is_closed() {
+            connection.close().await;
+            return None;
+        }
+        Some(self.lease(connection, permit))
+    }
+
     /// A connection that answered just now: for statements that must not be sent twice.
     ///
     /// # Errors

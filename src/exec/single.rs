@@ -4,6 +4,7 @@ use super::batch::Batch;
 use super::connection::Connection;
 use super::fault::{may_be_outdated, spares_connection};
 use super::frame::Frame;
+use super::lease::Lease;
 use super::request::{OfTables, Single};
 use super::stop::Stop;
 use super::user::UserSql;
@@ -21,7 +22,15 @@ pub async fn attempt(frame: &Frame<'_>, single: &Single) -> Result<Batch> {
         let floor = frame.engine.pool.seen_snapshot();
         return Ok(frame.nothing(&planned.statement, &floor));
     }
-    let mut lease = frame.lease().await?;
+    let lease = frame.lease().await?;
+    answer(frame, single, lease).await
+}
+
+/// Answers on a connection that is there already.
+///
+/// # Errors
+/// As [`attempt`].
+pub async fn answer(frame: &Frame<'_>, single: &Single, mut lease: Lease) -> Result<Batch> {
     let floor = frame.engine.pool.seen_snapshot();
     let connection = lease.connection();
     let mut produced = produce(frame, connection, single, &floor).await;

@@ -33,6 +33,10 @@ pub struct Hints {
     pub use_index: Vec<String>,
     /// Indexes to be used, or the query fails.
     pub force_index: Vec<String>,
+    /// Whether several connections answer; `None` where that is left to the client.
+    pub parallel: Option<bool>,
+    /// How many at most.
+    pub workers: Option<u64>,
     /// Asked for and not acted on: the hint, its value in words.
     pub declined: Vec<(&'static str, String)>,
 }
@@ -63,12 +67,8 @@ impl Hints {
             match key.as_str() {
                 "timeout" => hints.timeout = Some(whole(value, &here)?),
                 "batchSize" => hints.batch_size = Some(positive(value, &here)?),
-                "workers" => drop(positive(value, &here)?),
-                "parallel" => {
-                    if boolean(value, &here)? {
-                        hints.declined.push(("parallel", "true".to_owned()));
-                    }
-                }
+                "workers" => hints.workers = Some(positive(value, &here)?),
+                "parallel" => hints.parallel = Some(boolean(value, &here)?),
                 "priority" => {
                     hints.priority = match text(value, &here)? {
                         "low" => Priority::Low,

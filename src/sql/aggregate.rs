@@ -40,7 +40,8 @@ impl Writer<'_> {
         }
     }
 
-    fn only(&mut self, aggregate: &Aggregate) -> &mut Self {
+    /// The rows that the aggregate reads, where not all of them.
+    pub fn only(&mut self, aggregate: &Aggregate) -> &mut Self {
         match &aggregate.filter {
             Some(filter) => self.sql(" FILTER (WHERE ").condition(filter).sql(")"),
             None => self,

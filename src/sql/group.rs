@@ -20,6 +20,9 @@ impl Writer<'_> {
     }
 
     fn groups(&mut self, query: &EventQuery, grouping: &Grouping) -> &mut Self {
+        if let Some(merged) = self.merged {
+            return self.merged_groups(grouping, merged);
+        }
         self.sql("SELECT ");
         let mut column = 0;
         let mut next = |w: &mut Self| {

@@ -12,6 +12,7 @@ mod condition;
 mod field;
 mod group;
 mod keyset;
+mod partial;
 mod relation;
 mod select;
 mod user;
@@ -20,6 +21,9 @@ mod writer;
 pub mod explain;
 
 pub use analysis::analyse;
+pub use partial::{
+    Merge, Merged, Partial, Share, Typed, bucket_starts, has_states, merged, partial,
+};
 pub use select::{KeySource, Purpose, Statement, Target, compile};
 pub use user::as_json;
 pub use writer::Bind;

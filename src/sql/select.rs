@@ -1,6 +1,7 @@
 //! The statement of a query.
 
 use super::keyset::{SortKey, foreign_cursor, sort_keys};
+use super::partial::Merged;
 use super::writer::{Bind, Writer};
 use crate::model::{
     Error, Result,
@@ -73,13 +74,24 @@ const MAX_BINDS: usize = u16::MAX as usize;
 /// INVALID_QUERY at `after` for a cursor that is not this query's, at `filter` for more values than
 /// a statement can have.
 pub fn compile(query: &EventQuery, target: &Target, purpose: Purpose) -> Result<Statement> {
+    compile_over(query, target, purpose, None)
+}
+
+/// The same over the events, or over what slices of them gave, whose windows ended at a given time.
+pub fn compile_over(
+    query: &EventQuery,
+    target: &Target,
+    purpose: Purpose,
+    over: Option<(&Merged, Timestamp)>,
+) -> Result<Statement> {
     let identity = query.identity(&target.table.quoted());
     let order = query.order();
     let keys = sort_keys(&order, target.code_point_collation);
     let page = Page::of(query, identity)?;
     let buffered = purpose == Purpose::Buffered;
     let mut w = Writer::new(&target.table);
-    w.frozen_clock = page.clock;
+    w.frozen_clock = page.clock.or(over.map(|(_, clock)| clock));
+    w.merged = over.map(|(merged, _)| merged);
 
     let outputs = outputs(query);
     w.sql("SELECT ");
@@ -160,14 +172,14 @@ pub fn compile(query: &EventQuery, target: &Target, purpose: Purpose) -> Result<
 
 /// Where a page begins.
 #[derive(Default)]
-struct Page {
+pub struct Page {
     keys: Option<Vec<KeyValue>>,
     /// Of a window that ends at the clock: what it was for page one.
-    clock: Option<Timestamp>,
+    pub clock: Option<Timestamp>,
 }
 
 impl Page {
-    fn of(query: &EventQuery, identity: u64) -> Result<Self> {
+    pub fn of(query: &EventQuery, identity: u64) -> Result<Self> {
         let Some(after) = &query.after else {
             return Ok(Self::default());
         };

@@ -1,10 +1,11 @@
 //! SQL text under construction, with its binds.
 
-use std::fmt::Write;
+use std::{fmt::Write, sync::Arc};
 
 use serde_json::{Value as Wire, json};
 use uuid::Uuid;
 
+use super::partial::Merged;
 use crate::model::{
     field::Relation,
     table::{TableNames, quote_ident},
@@ -54,6 +55,17 @@ pub enum Bind {
         /// The elements, of the element type.
         items: Vec<Bind>,
     },
+    /// An array whose elements are in the server's binary form, each behind its length.
+    Binary {
+        /// The element type.
+        element: u32,
+        /// The array type.
+        array: u32,
+        /// How many there are.
+        items: i32,
+        /// The elements; -1 is the length of NULL.
+        bytes: Arc<Vec<u8>>,
+    },
     /// NULL.
     Null,
 }
@@ -80,6 +92,7 @@ impl Bind {
             Self::Float(n) => json!(n),
             Self::List { items, .. } => items.iter().map(Self::to_json).collect(),
             Self::Boolean(b) => json!(b),
+            Self::Binary { items, .. } => json!(format!("{items} values")),
             Self::Null => Wire::Null,
         }
     }
@@ -100,8 +113,10 @@ impl From<&Value> for Bind {
 pub struct Writer<'a> {
     /// The event table's names.
     pub table: &'a TableNames,
-    /// The clock of page one, on the pages behind it.
+    /// The clock of page one, on the pages behind it, or of all slices.
     pub frozen_clock: Option<Timestamp>,
+    /// What the groups are made from, where that is not the events.
+    pub merged: Option<&'a Merged>,
     text: String,
     binds: Vec<Bind>,
 }
@@ -112,6 +127,7 @@ impl<'a> Writer<'a> {
         Self {
             table,
             frozen_clock: None,
+            merged: None,
             text: String::with_capacity(512),
             binds: Vec::new(),
         }

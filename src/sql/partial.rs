@@ -1,0 +1,466 @@
+//! A grouped query in parts: what a slice of the events contributes to each group, and the groups
+//! that the contributions of all slices come to.
+//!
+//! The server merges: the contributions come back to it as arrays, one for each column, in the place
+//! of the events. Everything behind the groups (`having`, fills, the order, the cut, the cursor) is
+//! written by the same code as for one statement, and `numeric` sums lose nothing on the way, so the
+//! answer is the same to the last digit.
+
+use super::field::EVENTS;
+use super::select::{Page, Purpose, Statement, Target, compile_over};
+use super::writer::{Bind, Writer};
+use crate::model::{
+    Result,
+    field::{Column, Field, Kind},
+    time::Timestamp,
+};
+use crate::query::{Aggregate, Bucket, EventQuery, Function, Grouping};
+
+/// The events that a slice reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// Those of a time; open where `None`.
+    Time {
+        /// From here on.
+        from: Option<Timestamp>,
+        /// Up to here, not included.
+        to: Option<Timestamp>,
+    },
+    /// Those of the groups whose hash leaves a remainder.
+    Groups {
+        /// How many slices there are.
+        of: u64,
+        /// Which of them.
+        this: u64,
+    },
+}
+
+/// What slices contribute to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merge {
+    /// No two slices know the same group: each gives whole groups.
+    Apart,
+    /// States that merge: sums and counts, extremes, the first and the last.
+    States,
+}
+
+/// The type of a column that a slice gives, in the server's own binary form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Typed {
+    /// `int8`
+    Integer,
+    /// `numeric`
+    Numeric,
+    /// `float8`
+    Float,
+    /// `text`
+    Text,
+    /// `uuid`
+    Uuid,
+    /// `timestamptz`
+    Time,
+    /// `jsonb`
+    Json,
+}
+
+impl Typed {
+    /// As a cast has it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Integer => "::int8",
+            Self::Numeric => "::numeric",
+            Self::Float => "::float8",
+            Self::Text => "::text",
+            Self::Uuid => "::uuid",
+            Self::Time => "::timestamptz",
+            Self::Json => "::jsonb",
+        }
+    }
+
+    /// The OIDs of the type and of its arrays (`pg_type.dat`).
+    pub const fn oids(self) -> (u32, u32) {
+        match self {
+            Self::Integer => (20, 1016),
+            Self::Numeric => (1700, 1231),
+            Self::Float => (701, 1022),
+            Self::Text => (25, 1009),
+            Self::Uuid => (2950, 2951),
+            Self::Time => (1184, 1185),
+            Self::Json => (3802, 3807),
+        }
+    }
+
+    const fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Text => Self::Text,
+            Kind::Uuid => Self::Uuid,
+            Kind::Time => Self::Time,
+            Kind::Json => Self::Json,
+        }
+    }
+}
+
+/// The statement of one slice.
+#[derive(Clone, Debug)]
+pub struct Partial {
+    /// The text.
+    pub sql: String,
+    /// Its values, in order.
+    pub binds: Vec<Bind>,
+    /// Its columns.
+    pub types: Vec<Typed>,
+}
+
+/// What all slices gave.
+#[derive(Clone, Debug)]
+pub struct Merged {
+    /// One array for each column.
+    pub columns: Vec<Bind>,
+    /// What they hold.
+    pub merge: Merge,
+}
+
+/// Whether two parts of a group make up its aggregate.
+pub const fn has_states(aggregate: &Aggregate) -> bool {
+    !matches!(
+        aggregate.function,
+        Function::CountDistinct | Function::Percentile(_) | Function::Mode
+    )
+}
+
+/// The statement of slice number `number`. `clock` is the time that a window ends at.
+///
+/// # Errors
+/// INVALID_QUERY at `after` for a cursor that is not this query's.
+pub fn partial(
+    query: &EventQuery,
+    grouping: &Grouping,
+    target: &Target,
+    (number, share): (u64, &Share),
+    merge: Merge,
+    clock: Timestamp,
+) -> Result<Partial> {
+    let page = Page::of(query, query.identity(&target.table.quoted()))?;
+    let mut w = Writer::new(&target.table);
+    w.frozen_clock = Some(page.clock.unwrap_or(clock));
+    let mut columns = Columns::new(&mut w);
+    for (value, kind) in keys(grouping) {
+        columns.add(Typed::of(kind), value);
+    }
+    for aggregate in &grouping.aggregates {
+        columns.contribution(aggregate, merge);
+    }
+    // Behind the keys, which are grouped by their place: a constant.
+    if merge == Merge::States {
+        columns.add(Typed::Integer, |w| {
+            w.number(number);
+        });
+    }
+    let types = columns.types;
+    let open = w.relations(query).row_filter(query);
+    w.share(grouping, share, open);
+    let keys = grouping.key_columns().len();
+    if keys > 0 {
+        w.sql(" GROUP BY ").join(1..=keys, ", ", |w, place| {
+            w.number(place as u64);
+        });
+    }
+    let (sql, binds) = w.finish();
+    Ok(Partial { sql, binds, types })
+}
+
+/// The statement that the groups of the whole come from.
+///
+/// # Errors
+/// As [`compile`](super::compile).
+pub fn merged(
+    query: &EventQuery,
+    target: &Target,
+    purpose: Purpose,
+    merged: &Merged,
+    clock: Timestamp,
+) -> Result<Statement> {
+    compile_over(query, target, purpose, Some((merged, clock)))
+}
+
+/// Where the buckets of these times begin: one column, in the order of time, none of them twice.
+pub fn bucket_starts(
+    bucket: &Bucket,
+    times: Vec<Timestamp>,
+    target: &Target,
+) -> (String, Vec<Bind>) {
+    let mut w = Writer::new(&target.table);
+    w.sql("SELECT DISTINCT (extract(epoch FROM ")
+        .bucket_start(bucket, &|w| {
+            w.sql("t");
+        });
+    w.sql(") * 1000000)::int8 FROM unnest(")
+        .bind(Bind::Times(times));
+    w.sql(") AS x(t) ORDER BY 1");
+    w.finish()
+}
+
+type Write<'q> = Box<dyn Fn(&mut Writer<'_>) + 'q>;
+
+/// The values that groups are told apart by.
+fn keys(grouping: &Grouping) -> impl Iterator<Item = (Write<'_>, Kind)> {
+    let bucket = grouping.bucket.iter().map(|bucket| {
+        let write: Write<'_> = Box::new(move |w| {
+            w.bucket_start(bucket, &|w| {
+                w.event_column(EVENTS, Column::Timestamp);
+            });
+        });
+        (write, Kind::Time)
+    });
+    let fields = grouping.keys.iter().map(|key| {
+        let write: Write<'_> = Box::new(move |w| {
+            w.value(&key.field);
+        });
+        (write, key.field.kind())
+    });
+    bucket.chain(fields)
+}
+
+/// The columns of a slice's statement, as they are written.
+struct Columns<'w, 'a> {
+    w: &'w mut Writer<'a>,
+    types: Vec<Typed>,
+}
+
+impl<'w, 'a> Columns<'w, 'a> {
+    fn new(w: &'w mut Writer<'a>) -> Self {
+        w.sql("SELECT ");
+        Self {
+            w,
+            types: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, typed: Typed, write: impl FnOnce(&mut Writer<'a>)) {
+        self.w.sql(if self.types.is_empty() { "(" } else { ", (" });
+        write(self.w);
+        self.w.sql(")").sql(typed.name());
+        self.types.push(typed);
+    }
+
+    fn contribution(&mut self, aggregate: &Aggregate, merge: Merge) {
+        if merge == Merge::Apart {
+            return self.add(whole_type(aggregate), |w| {
+                w.aggregate(aggregate);
+            });
+        }
+        let count = |columns: &mut Self, field: Option<&Field>| {
+            columns.add(Typed::Integer, |w| {
+                w.sql("count(");
+                match field {
+                    Some(field) => w.numbers(field),
+                    None => w.sql("*"),
+                };
+                w.sql(")").only(aggregate);
+            });
+        };
+        let sum = |columns: &mut Self, field: &Field, squared: bool| {
+            columns.add(Typed::Numeric, |w| {
+                w.sql("sum(").numbers(field);
+                if squared {
+                    w.sql(" * ").numbers(field);
+                }
+                w.sql(")").only(aggregate);
+            });
+        };
+        match (aggregate.function, &aggregate.field) {
+            (Function::Avg, Some(field)) => {
+                count(self, Some(field));
+                sum(self, field, false);
+            }
+            (Function::Stddev | Function::Variance, Some(field)) => {
+                count(self, Some(field));
+                sum(self, field, false);
+                sum(self, field, true);
+            }
+            (Function::First | Function::Last, _) => {
+                // Whether there is an event at all: its value can be missing.
+                count(self, None);
+                self.add(whole_type(aggregate), |w| {
+                    w.aggregate(aggregate);
+                });
+            }
+            _ => self.add(whole_type(aggregate), |w| {
+                w.aggregate(aggregate);
+            }),
+        }
+    }
+}
+
+/// The type of the aggregate itself.
+fn whole_type(aggregate: &Aggregate) -> Typed {
+    match aggregate.function {
+        Function::Count | Function::CountDistinct => Typed::Integer,
+        Function::Percentile(_) => Typed::Float,
+        Function::Sum | Function::Avg | Function::Stddev | Function::Variance => Typed::Numeric,
+        Function::Min | Function::Max => match aggregate.kind() {
+            (_, true) => Typed::Numeric,
+            (kind, false) => Typed::of(kind),
+        },
+        Function::Mode | Function::First | Function::Last => Typed::of(aggregate.kind().0),
+    }
+}
+
+impl Writer<'_> {
+    /// The condition that makes a slice of the rows.
+    fn share(&mut self, grouping: &Grouping, share: &Share, filtered: bool) {
+        let mut open = if filtered { " AND " } else { " WHERE " };
+        match share {
+            Share::Time { from, to } => {
+                for (bound, operator) in [(from, " >= "), (to, " < ")] {
+                    let Some(at) = bound else { continue };
+                    self.sql(open)
+                        .event_column(EVENTS, Column::Timestamp)
+                        .sql(operator)
+                        .bind(Bind::Time(*at));
+                    open = " AND ";
+                }
+            }
+            Share::Groups { of, this } => {
+                // The hash that the server groups by: equal keys, NULLs and 1 and 1.0 among them, agree.
+                self.sql(open).sql("(hash_record(ROW(");
+                self.join(keys(grouping), ", ", |w, (write, _)| write(w));
+                self.sql(")) & 2147483647) % ").number(*of);
+                self.sql(" = ").number(*this);
+            }
+        }
+    }
+
+    /// The groups of the whole, out of what the slices gave: columns c1, c2 and so on.
+    pub fn merged_groups(&mut self, grouping: &Grouping, merged: &Merged) -> &mut Self {
+        let keys = grouping.key_columns().len();
+        let mut given = 0..merged.columns.len();
+        // The place of the next column that the slices gave.
+        let mut next = || given.next().unwrap_or_default();
+        let order = merged.columns.len().saturating_sub(1);
+        self.sql("SELECT ");
+        for column in 0..keys {
+            let place = next();
+            self.sql(if column == 0 { "" } else { ", " }).given(place);
+            self.sql(" AS ").output_name(column);
+        }
+        for (aggregate, column) in grouping.aggregates.iter().zip(keys..) {
+            self.sql(if column == 0 { "" } else { ", " });
+            match merged.merge {
+                Merge::Apart => {
+                    let place = next();
+                    self.given(place);
+                }
+                Merge::States => self.merged_states(aggregate, &mut next, order),
+            }
+            self.sql(" AS ").output_name(column);
+        }
+        self.sql(" FROM unnest(");
+        self.join(&merged.columns, ", ", |w, column| {
+            w.bind(column.clone());
+        });
+        self.sql(") AS p(");
+        self.join(0..merged.columns.len(), ", ", |w, place| {
+            w.sql("s").number(place as u64);
+        });
+        self.sql(")");
+        if keys > 0 && merged.merge == Merge::States {
+            self.sql(" GROUP BY ").join(1..=keys, ", ", |w, place| {
+                w.number(place as u64);
+            });
+        }
+        self
+    }
+
+    /// A column that the slices gave.
+    fn given(&mut self, place: usize) -> &mut Self {
+        self.sql("p.s").number(place as u64)
+    }
+
+    fn given_sum(&mut self, place: usize) -> &mut Self {
+        self.sql("sum(").given(place).sql(")")
+    }
+
+    /// The aggregate, as PostgreSQL computes it from the same sums (`numeric.c`).
+    fn merged_states(
+        &mut self,
+        aggregate: &Aggregate,
+        next: &mut impl FnMut() -> usize,
+        order: usize,
+    ) {
+        match aggregate.function {
+            Function::Count => {
+                self.given_sum(next()).sql("::int8");
+            }
+            Function::Avg => {
+                let (count, sum) = (next(), next());
+                self.given_sum(sum).sql(" / NULLIF(");
+                self.given_sum(count).sql(", 0)");
+            }
+            Function::Stddev | Function::Variance => {
+                let (count, sum, squares) = (next(), next(), next());
+                self.spread(aggregate.function, count, sum, squares);
+            }
+            Function::First | Function::Last => {
+                let (count, value) = (next(), next());
+                let backwards = aggregate.function == Function::Last;
+                self.sql("(array_agg(").given(value).sql(" ORDER BY ");
+                self.given(order).sql(if backwards { " DESC" } else { "" });
+                self.sql(") FILTER (WHERE ").given(count).sql(" > 0))[1]");
+            }
+            Function::Min | Function::Max => {
+                let value = next();
+                self.sql(if aggregate.function == Function::Min {
+                    "min("
+                } else {
+                    "max("
+                });
+                self.given(value);
+                if whole_type(aggregate) == Typed::Text {
+                    self.sql(" COLLATE \"C\"");
+                }
+                self.sql(")");
+            }
+            // A sum; the rest has no states.
+            _ => {
+                self.given_sum(next());
+            }
+        }
+    }
+
+    /// The sample variance `(n Σx² - (Σx)²) / (n (n - 1))`, or its root, to the digits that the server
+    /// gives: those of the quotient.
+    fn spread(&mut self, function: Function, count: usize, sum: usize, squares: usize) {
+        let above = |w: &mut Self| {
+            w.sql("(").given_sum(count).sql(" * ").given_sum(squares);
+            w.sql(" - ")
+                .given_sum(sum)
+                .sql(" * ")
+                .given_sum(sum)
+                .sql(")");
+        };
+        let variance = |w: &mut Self| {
+            above(w);
+            w.sql(" / (").given_sum(count).sql(" * (");
+            w.given_sum(count).sql(" - 1))");
+        };
+        self.sql("CASE WHEN ")
+            .given_sum(count)
+            .sql(" > 1 THEN CASE WHEN ");
+        above(self);
+        self.sql(" <= 0 THEN 0 ELSE ");
+        if function == Function::Stddev {
+            // With digits to spare first: rounded twice, the last one could be another.
+            self.sql("round(sqrt(round(");
+            variance(self);
+            self.sql(", scale(");
+            variance(self);
+            self.sql(") + 20)), scale(");
+            variance(self);
+            self.sql("))");
+        } else {
+            variance(self);
+        }
+        self.sql(" END END");
+    }
+}
