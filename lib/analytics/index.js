@@ -64,6 +64,12 @@ class Analytics {
     return rows.map(({ value, score, expected, ...event }) => ({ event, value, score, expected }))
   }
 
+  async changepoints(query, options) {
+    if (query === null || typeof query !== 'object') throw invalid('query', 'must be an object')
+    const { op: _, ...members } = query
+    return await this.#ask('changepoints', given(members), checked(options))
+  }
+
   async flow(options) {
     const { own, run } = split(options, ['by', 'filter'], RUN)
     return flowReport(await this.#ask('flow', own, run))
@@ -79,6 +85,9 @@ class Analytics {
     return { states: await this.#ask('timeInState', own, run) }
   }
 }
+
+/** Options of a run and nothing else. */
+const checked = options => split(options, [], RUN).run
 
 /** The members that are there. */
 const given = members => Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined))

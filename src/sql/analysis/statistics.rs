@@ -80,7 +80,13 @@ impl Writer<'_> {
         self.events_with(filter, &[]);
         self.sql("), b AS (SELECT ");
         self.edge(min, "min").sql(" AS lo, ");
-        self.edge(max, "max").sql(" AS hi FROM v), ");
+        self.edge(max, "max").sql(" AS hi");
+        // Both given: one row, whatever there is.
+        self.sql(if min.is_some() && max.is_some() {
+            "), "
+        } else {
+            " FROM v), "
+        });
         // All numbers are the same: one bin, of no width, holds them.
         self.sql("w AS (SELECT lo, hi, CASE WHEN lo = hi THEN 1 ELSE ")
             .number(bins)
