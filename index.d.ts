@@ -2218,7 +2218,12 @@ export interface EventsClient<S extends EventsSchema = EventsSchema> extends Asy
     executeStream(options?: ExecuteOptions): AsyncGenerator<Row, void, undefined>
   }
   /**
-   * All queries inside see one snapshot.
+   * All queries inside see one snapshot, streams and parallel ones among them, and one clock for
+   * windows that end at it; the `token` of their answers is that snapshot's. It is held by a
+   * connection beside the pool's, so one inside never waits for the connection that its snapshot
+   * stands on; as many are held at once as `pool.max`, another waits for `pool.acquireTimeout`. Once
+   * `fn` has settled the snapshot is let go, and queries inside are INVALID_QUERY. Keep it short: what
+   * VACUUM could remove stays while it is held.
    *
    * @example
    * ```ts

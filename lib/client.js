@@ -9,6 +9,7 @@ const { append, importEvents } = require('./ingest.js')
 const { PerformanceMonitor } = require('./monitor')
 const { connectOptions } = require('./options.js')
 const { Optimizer } = require('./optimizer.js')
+const { withSnapshot } = require('./snapshot.js')
 const { sql } = require('./sql.js')
 const { forwardLogs } = require('./logs.js')
 const { encodeQuery } = require('./wire.js')
@@ -50,8 +51,8 @@ class EventsClient {
     return unwrap(await this.#core.native.migrate())
   }
 
-  async snapshot() {
-    throw new EventsError('UNSUPPORTED', 'snapshot() is not part of this version')
+  async snapshot(fn) {
+    return await withSnapshot(this.#core, fn)
   }
 
   /** For the benchmarks: how fast the core alone reads a query's rows. */

@@ -64,6 +64,10 @@ export declare class NativeClient {
   explain(query: string, options?: string | undefined | null): Promise<string>
   /** Stops a query. Resolves once it has stopped on the server. */
   cancel(queryId: string): Promise<string>
+  /** Takes a snapshot and holds it. Resolves with its number and its token. */
+  holdSnapshot(): Promise<string>
+  /** Lets a snapshot go. Resolves once its transaction has ended. */
+  releaseSnapshot(number: number): Promise<string>
   /** Brings the schema up to date. Resolves with what was applied. */
   migrate(): Promise<string>
   /** Reads the rows of a query and throws them away. Resolves with their number. */

@@ -36,6 +36,7 @@ struct CallOptions {
     timeout: Option<u64>,
     query_id: Option<String>,
     analyze: bool,
+    snapshot: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -169,6 +170,28 @@ impl NativeClient {
         })
     }
 
+    /// Takes a snapshot and holds it. Resolves with its number and its token.
+    #[napi(catch_unwind, ts_return_type = "Promise<string>")]
+    pub fn hold_snapshot(&self, env: Env) -> Result<Made> {
+        let engine = Arc::clone(&self.engine);
+        promised(&self.port, env, async move {
+            let (number, seen) = engine.hold_snapshot().await?;
+            Ok(json!({ "number": number, "token": engine.token(&seen) }))
+        })
+    }
+
+    /// Lets a snapshot go. Resolves once its transaction has ended.
+    #[napi(catch_unwind, ts_return_type = "Promise<string>")]
+    pub fn release_snapshot(&self, env: Env, number: f64) -> Result<Made> {
+        let engine = Arc::clone(&self.engine);
+        promised(&self.port, env, async move {
+            // Made by `hold_snapshot`, from a counter.
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            engine.snapshots.release(number as u64).await;
+            Ok(json!({}))
+        })
+    }
+
     /// Brings the schema up to date. Resolves with what was applied.
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn migrate(&self, env: Env) -> Result<Made> {
@@ -278,6 +301,7 @@ impl CallOptions {
         RunOptions {
             timeout: self.timeout,
             query_id: self.query_id.clone(),
+            snapshot: self.snapshot,
             ..RunOptions::default()
         }
     }

@@ -20,6 +20,7 @@ use super::config::Config;
 use super::fault::fault;
 use super::frame::Strategy;
 use super::governor::Governor;
+use super::held::Snapshots;
 use super::hinted::{Hinted, Memory};
 use super::interrupt::time_allowed;
 use super::observe::{Observer, Status};
@@ -30,10 +31,12 @@ use super::run::Run;
 use super::shape::{Shape, Shapes};
 use super::slices::{Knowledge, Slices};
 use super::user::UserSql;
-use crate::model::{Error, Result, catalog::Catalog, table::TableNames, token::Token};
+use crate::model::{
+    Error, Result, catalog::Catalog, table::TableNames, time::Timestamp, token::Token,
+};
 use crate::plan::is_contradiction;
 use crate::query::{EventQuery, Hints};
-use crate::sql::{Purpose, Statement, Target, compile};
+use crate::sql::{Purpose, Statement, Target, compile, compile_at};
 
 /// The next client's number.
 static CLIENTS: AtomicU64 = AtomicU64::new(1);
@@ -50,6 +53,8 @@ pub struct Engine {
     pub governor: Governor,
     /// Its running queries.
     pub registry: Arc<Registry>,
+    /// The snapshots that callers hold.
+    pub snapshots: Snapshots,
     /// What runs told of those to come.
     pub slices: Knowledge,
     target: RwLock<Arc<Target>>,
@@ -72,6 +77,7 @@ impl Engine {
             pool: Pool::new(config.server.clone(), config.pool),
             governor: Governor::new(config.limits, config.pool.acquire_timeout),
             registry: Arc::default(),
+            snapshots: Snapshots::default(),
             slices: Knowledge::default(),
             catalog: RwLock::new(Arc::new(Catalog {
                 events: table.clone(),
@@ -210,6 +216,7 @@ impl Engine {
             timeout: options.timeout.or(query.hints.timeout),
             query_id: options.query_id.or_else(|| query.id.clone()),
             priority: query.hints.priority,
+            ..options
         };
         let mut declined = query.hints.declined.clone();
         if query.hints.parallel == Some(true) && (query.hints.name_indexes() || !tables.is_empty())
@@ -228,7 +235,8 @@ impl Engine {
             };
             (Source::Strategy(Box::new(hinted)), shape)
         } else if tables.is_empty() {
-            let planned = self.plan(&query, purpose)?;
+            let clock = self.held(options.snapshot)?.map(|held| held.clock);
+            let planned = self.plan_at(&query, purpose, clock)?;
             let shape = self.shape_of(&planned.statement, &query);
             let source = Slices::source(query, planned, shape.fingerprint, purpose);
             (source, Some(shape))
@@ -249,8 +257,21 @@ impl Engine {
     /// # Errors
     /// INVALID_QUERY
     pub fn plan(&self, query: &EventQuery, purpose: Purpose) -> Result<Planned> {
+        self.plan_at(query, purpose, None)
+    }
+
+    /// The same with a clock for its windows.
+    ///
+    /// # Errors
+    /// INVALID_QUERY
+    pub fn plan_at(
+        &self,
+        query: &EventQuery,
+        purpose: Purpose,
+        clock: Option<Timestamp>,
+    ) -> Result<Planned> {
         Ok(Planned {
-            statement: compile(query, &self.target(), purpose)?,
+            statement: compile_at(query, &self.target(), purpose, clock)?,
             is_empty: query.needs_rows() && is_contradiction(&query.filter),
         })
     }
@@ -295,6 +316,7 @@ impl Engine {
             timeout: options.timeout.or(hints.timeout),
             query_id: options.query_id,
             priority: hints.priority,
+            snapshot: options.snapshot,
         };
         self.entered(
             Source::Strategy(strategy),
@@ -358,6 +380,7 @@ impl Engine {
                 timeout: options.timeout.or(hints.timeout),
                 query_id: options.query_id,
                 priority: hints.priority,
+                snapshot: options.snapshot,
             },
             mode,
             Instant::now(),
@@ -373,6 +396,7 @@ impl Engine {
         mode: Mode,
         started: Instant,
     ) -> Result<Run> {
+        let snapshot = self.held(options.snapshot)?;
         let id: Arc<str> = (options.query_id)
             .unwrap_or_else(|| Uuid::now_v7().to_string())
             .into();
@@ -383,6 +407,7 @@ impl Engine {
             ticket,
             started,
             priority: options.priority,
+            snapshot,
             timeout: time_allowed(options.timeout, &self.config.limits, mode),
             regex: None,
             notes,
@@ -440,6 +465,8 @@ impl Engine {
     /// Stops all runs and waits until the connections are gone.
     pub async fn close(&self) {
         self.registry.close();
+        self.pool.refuse();
+        self.snapshots.clear().await;
         self.pool.close().await;
     }
 }

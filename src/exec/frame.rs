@@ -19,8 +19,9 @@ use super::engine::Engine;
 use super::lease::Lease;
 use super::registry::Ticket;
 use super::request::Mode;
+use super::snapshot::Exported;
 use super::stop::Stop;
-use crate::model::Result;
+use crate::model::{Error, Result};
 use crate::query::Priority;
 use crate::sql::Statement;
 
@@ -44,6 +45,8 @@ pub struct Frame<'a> {
     pub started: Instant,
     /// How soon, where it has to wait.
     pub priority: Priority,
+    /// The state that it sees, where that is one that is held: every connection it gets has adopted it.
+    pub snapshot: Option<Arc<Exported>>,
     /// Its id, and how far it has come.
     pub ticket: &'a Arc<Ticket>,
     /// What `end` says beside the rest: declined hints.
@@ -74,6 +77,16 @@ impl Frame<'_> {
         let mut lease = self.engine.pool.acquire().await?;
         lease.run_for(Arc::clone(self.ticket), Some(place));
         self.ticket.set_waited(asked.elapsed());
+        if let Some(held) = &self.snapshot {
+            let adopted = lease.connection().begin_adopting(&held.name).await;
+            if adopted.is_err() {
+                lease.end_transaction(&adopted).await;
+                return Err(match adopted {
+                    Err(Stop::Driver(error)) => Stop::Driver(error).into(),
+                    _ => Error::SnapshotGone,
+                });
+            }
+        }
         Ok(lease)
     }
 
@@ -84,6 +97,18 @@ impl Frame<'_> {
         let mut lease = self.engine.pool.try_acquire().await?;
         lease.run_for(Arc::clone(self.ticket), Some(place));
         Some(lease)
+    }
+
+    /// Makes a connection ready for a statement that failed because it was parsed too long ago.
+    ///
+    /// # Errors
+    /// Why the connection cannot be used.
+    pub async fn afresh(&self, connection: &mut Connection) -> Result<(), Stop> {
+        if let Some(held) = &self.snapshot {
+            connection.roll_back().await?;
+            connection.begin_adopting(&held.name).await?;
+        }
+        Ok(connection.forget_statements().await?)
     }
 
     /// Whether the reader has had a batch: then there is no second attempt.
@@ -149,7 +174,7 @@ impl Frame<'_> {
                 }
             }
         }
-        if let Some(snapshot) = &writer.snapshot {
+        if let (Some(snapshot), None) = (&writer.snapshot, &self.snapshot) {
             self.engine.pool.note_snapshot(snapshot);
         }
         Ok(writer)
@@ -165,7 +190,8 @@ impl Frame<'_> {
     pub fn finish(&self, writer: Writer<'_>, floor: &str) -> Batch {
         self.ticket.set_made(writer.rows, writer.made());
         // An answer without rows carries no snapshot: it has seen at least what was seen before.
-        let seen = writer.snapshot.as_deref().unwrap_or(floor);
+        let held = self.snapshot.as_ref().map(|held| held.seen.as_str());
+        let seen = (held.or(writer.snapshot.as_deref())).unwrap_or(floor);
         let end = self.end(writer.rows, seen);
         writer.finish(end)
     }

@@ -59,11 +59,27 @@ impl Lease {
 
     /// Gives a connection back that is in step with the server: no statement is running on it.
     pub fn release(mut self) {
+        if (self.connection.as_ref()).is_some_and(|connection| connection.in_transaction) {
+            return self.release_after_rollback();
+        }
         let Some(mut connection) = self.connection.take() else {
             return;
         };
         connection.idle_since = Instant::now();
         self.pool.put_back(connection);
+    }
+
+    /// The transaction in which it adopted a snapshot is over: who waits for the answer does not wait
+    /// for that.
+    fn release_after_rollback(self) {
+        let pool = Arc::clone(&self.pool);
+        pool.spawn(async move {
+            let mut lease = self;
+            match lease.connection().roll_back().await {
+                Ok(()) => lease.release(),
+                Err(_) => lease.discard(),
+            }
+        });
     }
 
     /// Closes the connection: the server has gone away, or is out of step.

@@ -13,6 +13,7 @@ mod explain;
 mod fault;
 mod frame;
 mod governor;
+mod held;
 mod hinted;
 mod interrupt;
 mod lease;

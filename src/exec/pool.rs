@@ -31,6 +31,8 @@ pub struct Pool {
     config: PoolConfig,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
+    /// Of connections that are none of the pool's.
+    beside: Arc<Semaphore>,
     open: Arc<OpenCount>,
     closed: AtomicBool,
     /// Stops statements on the server.
@@ -53,6 +55,7 @@ impl Pool {
     pub fn new(options: PgConnectOptions, config: PoolConfig) -> Arc<Self> {
         let pool = Arc::new(Self {
             permits: Arc::new(Semaphore::new(config.max)),
+            beside: Arc::new(Semaphore::new(config.max)),
             canceller: Canceller::new(options.clone()),
             options,
             config,
@@ -100,6 +103,30 @@ impl Pool {
             return None;
         }
         Some(self.lease(connection, permit))
+    }
+
+    /// A connection beside those of the pool, and the right to it: as many more as there are of those.
+    ///
+    /// # Errors
+    /// As [`Pool::acquire`].
+    pub async fn open_beside(&self) -> Result<(Connection, OwnedSemaphorePermit)> {
+        let wait = self.config.acquire_timeout;
+        let opening = async {
+            let permit =
+                (Arc::clone(&self.beside).acquire_owned().await).map_err(|_| Error::Closed)?;
+            let connection = Connection::open(&self.options, &self.open)
+                .await
+                .map_err(fault)?;
+            self.note_snapshot(&connection.snapshot);
+            Ok((connection, permit))
+        };
+        tokio::time::timeout(wait, opening)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::PoolTimeout(
+                    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                ))
+            })
     }
 
     /// A connection that answered just now: for statements that must not be sent twice.
@@ -203,10 +230,16 @@ impl Pool {
         Arc::clone(&self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Refuses new leases, closes what is idle, and waits until the leased ones are closed too.
-    pub async fn close(&self) {
+    /// Refuses new leases.
+    pub fn refuse(&self) {
         self.closed.store(true, Ordering::Release);
         self.permits.close();
+        self.beside.close();
+    }
+
+    /// Refuses new leases, closes what is idle, and waits until the leased ones are closed too.
+    pub async fn close(&self) {
+        self.refuse();
         let idle = std::mem::take(&mut *self.idle());
         for connection in idle {
             connection.close().await;

@@ -25,6 +25,8 @@ pub struct RunOptions {
     pub query_id: Option<String>,
     /// How soon, where it has to wait.
     pub priority: Priority,
+    /// The number of a snapshot that is held, whose state it sees.
+    pub snapshot: Option<u64>,
 }
 
 /// What is run.

@@ -22,6 +22,7 @@ use super::observe::Status;
 use super::registry::Ticket;
 use super::request::{Mode, Single, Source};
 use super::single;
+use super::snapshot::Exported;
 use crate::model::{Error, Result};
 use crate::query::Priority;
 
@@ -37,6 +38,8 @@ pub struct Run {
     pub started: Instant,
     /// How soon, where it has to wait.
     pub priority: Priority,
+    /// The state that it sees, where that is one that is held.
+    pub snapshot: Option<Arc<Exported>>,
     /// How long it may take.
     pub timeout: Option<Duration>,
     /// Where the query's regular expression is, should the server refuse it.
@@ -66,6 +69,7 @@ impl Run {
             mode: self.mode,
             started: self.started,
             priority: self.priority,
+            snapshot: self.snapshot,
             ticket: &ticket,
             notes: &self.notes,
             told: Mutex::default(),

@@ -39,9 +39,9 @@ pub async fn answer(frame: &Frame<'_>, single: &Single, mut lease: Lease) -> Res
         && may_be_outdated(error)
     {
         // Once more, parsed anew. A statement that is wrong in itself fails again.
-        produced = match connection.forget_statements().await {
+        produced = match frame.afresh(connection).await {
             Ok(()) => produce(frame, connection, single, &floor).await,
-            Err(error) => Err(Stop::Driver(error)),
+            Err(stop) => Err(stop),
         };
     }
     lease.settle(&produced);

@@ -91,6 +91,9 @@ pub enum Error {
     /// The run was cancelled by its caller.
     #[error("the query was cancelled")]
     Cancelled,
+    /// The transaction that held a snapshot is over: its connection broke, or the server ended it.
+    #[error("the snapshot is gone: the server ended the transaction that held it")]
+    SnapshotGone,
     /// The client was closed.
     #[error("the client is closed")]
     Closed,
@@ -211,7 +214,7 @@ impl Error {
             Self::TooManyQueries { .. } => "TOO_MANY_QUERIES",
             Self::PoolTimeout(_) => "POOL_TIMEOUT",
             Self::PrecisionLoss { .. } | Self::BeyondDouble => "PRECISION_LOSS",
-            Self::Connection { .. } => "CONNECTION_FAILED",
+            Self::Connection { .. } | Self::SnapshotGone => "CONNECTION_FAILED",
             Self::Database { .. } | Self::Internal(_) => "DATABASE_ERROR",
             Self::Migration { .. } => "MIGRATION_FAILED",
         }

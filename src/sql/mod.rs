@@ -24,7 +24,7 @@ pub use analysis::analyse;
 pub use partial::{
     Merge, Merged, Partial, Share, Typed, bucket_starts, has_states, merged, partial,
 };
-pub use select::{KeySource, Purpose, Statement, Target, compile};
+pub use select::{KeySource, Purpose, Statement, Target, compile, compile_at};
 pub use user::as_json;
 pub use writer::Bind;
 

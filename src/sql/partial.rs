@@ -180,7 +180,7 @@ pub fn merged(
     merged: &Merged,
     clock: Timestamp,
 ) -> Result<Statement> {
-    compile_over(query, target, purpose, Some((merged, clock)))
+    compile_over(query, target, purpose, Some(merged), Some(clock))
 }
 
 /// Where the buckets of these times begin: one column, in the order of time, none of them twice.

@@ -74,15 +74,29 @@ const MAX_BINDS: usize = u16::MAX as usize;
 /// INVALID_QUERY at `after` for a cursor that is not this query's, at `filter` for more values than
 /// a statement can have.
 pub fn compile(query: &EventQuery, target: &Target, purpose: Purpose) -> Result<Statement> {
-    compile_over(query, target, purpose, None)
+    compile_over(query, target, purpose, None, None)
 }
 
-/// The same over the events, or over what slices of them gave, whose windows ended at a given time.
+/// The same with a clock for the windows that end at it, where that is not the server's.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_at(
+    query: &EventQuery,
+    target: &Target,
+    purpose: Purpose,
+    clock: Option<Timestamp>,
+) -> Result<Statement> {
+    compile_over(query, target, purpose, None, clock)
+}
+
+/// The same over what slices of the events gave.
 pub fn compile_over(
     query: &EventQuery,
     target: &Target,
     purpose: Purpose,
-    over: Option<(&Merged, Timestamp)>,
+    merged: Option<&Merged>,
+    clock: Option<Timestamp>,
 ) -> Result<Statement> {
     let identity = query.identity(&target.table.quoted());
     let order = query.order();
@@ -90,8 +104,8 @@ pub fn compile_over(
     let page = Page::of(query, identity)?;
     let buffered = purpose == Purpose::Buffered;
     let mut w = Writer::new(&target.table);
-    w.frozen_clock = page.clock.or(over.map(|(_, clock)| clock));
-    w.merged = over.map(|(merged, _)| merged);
+    w.frozen_clock = page.clock.or(clock);
+    w.merged = merged;
 
     let outputs = outputs(query);
     w.sql("SELECT ");

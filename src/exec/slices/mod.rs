@@ -201,7 +201,11 @@ impl Slices {
         floor: &str,
         state: &Gathering,
     ) -> Result<Batch, Stop> {
-        let exported = leader.begin_exporting().await?;
+        // A snapshot that is held was adopted with the connection.
+        let exported = match &frame.snapshot {
+            Some(held) => Exported::clone(held),
+            None => leader.begin_exporting().await?,
+        };
         let shares = self
             .shares(frame, slicing, leader, &exported, others.len() + 1)
             .await?;
