@@ -6,6 +6,7 @@ const { EventsError, fromNative, unwrap } = require('./errors.js')
 const { Analytics } = require('./analytics')
 const { QueryBuilder } = require('./builder.js')
 const { append, importEvents } = require('./ingest.js')
+const { IndexManager } = require('./indexes.js')
 const { PerformanceMonitor } = require('./monitor')
 const { connectOptions } = require('./options.js')
 const { Optimizer } = require('./optimizer.js')
@@ -15,7 +16,7 @@ const { forwardLogs } = require('./logs.js')
 const { encodeQuery } = require('./wire.js')
 
 /** Parts of the contract that this version does not build yet. */
-const LATER = ['indexes', 'cache']
+const LATER = ['cache']
 
 class EventsClient {
   #core
@@ -28,6 +29,7 @@ class EventsClient {
     this.optimizer = new Optimizer(core)
     this.analytics = new Analytics(core)
     this.monitor = new PerformanceMonitor(core.monitor)
+    this.indexes = new IndexManager(core.native)
     Object.freeze(this)
   }
 

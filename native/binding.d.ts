@@ -90,6 +90,30 @@ export declare class NativeImport {
   abort(): Promise<string>
 }
 
+/** Indexes of the event table. Everything goes in and out as JSON text. */
+export declare class NativeIndexes {
+  /** The index manager of a client. */
+  static of(client: NativeClient): NativeIndexes
+  /** Builds an index. */
+  create(job: NativeIndexJob, definition: string): Promise<string>
+  /** Drops an index. */
+  remove(job: NativeIndexJob, name: string): Promise<string>
+  /** Builds an index anew. */
+  rebuild(job: NativeIndexJob, name: string): Promise<string>
+  /** The indexes of the event table. */
+  list(): Promise<string>
+}
+
+/** A piece of work on indexes: how far it is, and how it is stopped. */
+export declare class NativeIndexJob {
+  /** Work that has not begun. */
+  static open(): NativeIndexJob
+  /** How far it is, as `Progress`. */
+  progress(): string
+  /** Asks it to stop; its promise tells when it has. */
+  stop(): void
+}
+
 /**
  * Records of one client's log. It knows nothing of the client, so that waiting for a record does
  * not keep a client that nobody else holds.

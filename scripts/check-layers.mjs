@@ -13,6 +13,7 @@ const LAYERS = [
   ['sql'],
   ['plan'],
   ['exec'],
+  ['ddl'],
   ['migrate', 'ingest', 'cache', 'index', 'monitor', 'export'],
   ['analytics'],
   ['bindings']

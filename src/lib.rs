@@ -5,9 +5,11 @@
 //! ```text
 //! bindings   napi classes that hold an inner and delegate; the only place that knows Node
 //! analytics  statistics, processes, pipelines
+//! index      indexes: built, analysed, recommended, tuned
 //! ingest     append and bulk import
 //! migrate    the schema, and how an existing table is adopted
 //! monitor    what runs, what ran and how well; its log in the database
+//! ddl        what schema changes share: sessions, locks, concurrent index builds
 //! exec       pool, deadlines, cancel, streams, row encoding
 //! plan       what can be known before the database is asked
 //! sql        AST to SQL; the only place that writes a caller's query as SQL
@@ -16,7 +18,9 @@
 //! ```
 
 pub mod analytics;
+pub mod ddl;
 pub mod exec;
+pub mod index;
 pub mod ingest;
 pub mod migrate;
 pub mod model;

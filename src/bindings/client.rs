@@ -17,6 +17,7 @@ use super::value::Made;
 use crate::exec::{
     Config, Engine, ExplainOptions, Mode, Observer, Run, RunOptions, Shape, UserSql, describe,
 };
+use crate::index::Indexes;
 use crate::model;
 use crate::monitor::{self, Listening, Monitor};
 use crate::sql::Bind;
@@ -27,6 +28,7 @@ pub struct NativeClient {
     engine: Arc<Engine>,
     port: Arc<Port>,
     monitor: Arc<Monitor>,
+    indexes: Arc<Indexes>,
     listening: Kept,
 }
 
@@ -60,6 +62,7 @@ impl NativeClient {
         let engine = Engine::new(config, Some(observer));
         Monitor::keep_logging(&monitor, &engine);
         Ok(Self {
+            indexes: Indexes::new(&engine),
             engine,
             port: Port::of(env.raw())?,
             monitor,
@@ -221,10 +224,12 @@ impl NativeClient {
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn close(&self, env: Env) -> Result<Made> {
         let (engine, monitor) = (Arc::clone(&self.engine), self.monitor());
+        let indexes = self.indexes();
         let listening = (self.listening.lock())
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         promised(&self.port, env, async move {
+            indexes.close().await;
             engine.close().await;
             // After the last run has ended.
             monitor.finish(&engine).await;
@@ -243,6 +248,11 @@ impl NativeClient {
     /// Its monitor.
     pub fn monitor(&self) -> Arc<Monitor> {
         Arc::clone(&self.monitor)
+    }
+
+    /// Its index manager.
+    pub fn indexes(&self) -> Arc<Indexes> {
+        Arc::clone(&self.indexes)
     }
 
     /// Listens to the log until the client is closed or collected.

@@ -14,6 +14,7 @@ mod client;
 mod file_lock;
 mod importer;
 mod inbox;
+mod indexes;
 mod logs;
 mod monitor;
 mod port;

@@ -1,5 +1,6 @@
 //! What can go wrong while the schema is brought up to date.
 
+use crate::ddl::session::sql_state;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -132,14 +133,6 @@ impl MigrateError {
             source,
         }
     }
-}
-
-/// The five characters of SQLSTATE.
-pub(super) fn sql_state(error: &sqlx::Error) -> Option<String> {
-    error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code)
-        .map(std::borrow::Cow::into_owned)
 }
 
 fn holders(pids: &[i32]) -> String {

@@ -1,8 +1,8 @@
 //! How names get into the SQL files of `migrations/`.
 
 use uuid::Uuid;
-use xxhash_rust::xxh3::xxh3_64;
 
+use crate::ddl::session;
 use crate::model::table::{TableNames, quote_ident};
 
 /// An index's statement: `create` is how it begins, `target` the table, quoted.
@@ -83,7 +83,5 @@ fn quote_literal(text: &str) -> String {
 
 /// The key of an advisory lock. PostgreSQL keeps those of each database apart.
 pub(super) fn lock_key(parts: &[&str]) -> i64 {
-    // No name holds U+0000.
-    let text = format!("@tamma/events\0migrate\0{}", parts.join("\0"));
-    xxh3_64(text.as_bytes()).cast_signed()
+    session::lock_key("migrate", parts)
 }

@@ -82,6 +82,25 @@ pub enum Error {
         /// Which, and why not.
         message: String,
     },
+    /// An index, or another relation, of this name is there.
+    #[error(
+        "{}: there is an index, or another relation, of the name {name:?}",
+        shown(path)
+    )]
+    IndexExists {
+        /// Where in the call.
+        path: String,
+        /// The name.
+        name: String,
+    },
+    /// A definition of an index that is refused.
+    #[error("{}: {problem}", shown(path))]
+    IndexInvalid {
+        /// Where in the definition.
+        path: String,
+        /// What is wrong and what would be right.
+        problem: Cow<'static, str>,
+    },
     /// No query of this id was ever seen.
     #[error("there is no query with the id {0:?}")]
     UnknownQuery(String),
@@ -195,6 +214,14 @@ impl Error {
         }
     }
 
+    /// A refused definition of an index.
+    pub fn index_invalid(path: impl fmt::Display, problem: impl Into<Cow<'static, str>>) -> Self {
+        Self::IndexInvalid {
+            path: path.to_string(),
+            problem: problem.into(),
+        }
+    }
+
     /// The stable code that callers branch on.
     pub fn code(&self) -> &'static str {
         match self {
@@ -206,6 +233,8 @@ impl Error {
             Self::UnknownTable(_) | Self::NoSuchTable { .. } => "UNKNOWN_TABLE",
             Self::UnknownIndex { .. } => "UNKNOWN_INDEX",
             Self::IndexHint { .. } => "INDEX_HINT_NOT_HONOURED",
+            Self::IndexExists { .. } => "INDEX_EXISTS",
+            Self::IndexInvalid { .. } => "INDEX_INVALID",
             Self::UnknownQuery(_) => "UNKNOWN_QUERY",
             Self::Timeout(_) => "QUERY_TIMEOUT",
             Self::Cancelled => "QUERY_CANCELLED",
@@ -229,6 +258,8 @@ impl Error {
             | Self::NoSuchTable { path, .. }
             | Self::UnknownIndex { path, .. }
             | Self::IndexHint { path, .. }
+            | Self::IndexExists { path, .. }
+            | Self::IndexInvalid { path, .. }
             | Self::Unsupported { path, .. } => (!path.is_empty()).then_some(path),
             Self::DuplicateEvent { path, .. } | Self::Migration { path, .. } => path.as_deref(),
             _ => None,

@@ -9,9 +9,12 @@ mod aggregate;
 mod analysis;
 mod bucket;
 mod condition;
+mod definition;
+mod expression;
 mod field;
 mod group;
 mod keyset;
+mod literal;
 mod partial;
 mod relation;
 mod select;
@@ -21,6 +24,9 @@ mod writer;
 pub mod explain;
 
 pub use analysis::analyse;
+pub use definition::{index_expression, index_predicate, text_expression};
+pub use expression::{Called, Checked, check as check_expression};
+pub use literal::quote_literal;
 pub use partial::{
     Merge, Merged, Partial, Share, Typed, bucket_starts, has_states, merged, partial,
 };

@@ -117,6 +117,8 @@ pub struct Writer<'a> {
     pub frozen_clock: Option<Timestamp>,
     /// What the groups are made from, where that is not the events.
     pub merged: Option<&'a Merged>,
+    /// Written for an index: values as literals, columns without the relation's alias.
+    standalone: bool,
     text: String,
     binds: Vec<Bind>,
 }
@@ -128,8 +130,17 @@ impl<'a> Writer<'a> {
             table,
             frozen_clock: None,
             merged: None,
+            standalone: false,
             text: String::with_capacity(512),
             binds: Vec::new(),
+        }
+    }
+
+    /// A part of an index's definition, which has neither binds nor aliases.
+    pub fn standalone(table: &'a TableNames) -> Self {
+        Self {
+            standalone: true,
+            ..Self::new(table)
         }
     }
 
@@ -141,6 +152,9 @@ impl<'a> Writer<'a> {
 
     /// Appends a placeholder and keeps its value.
     pub fn bind(&mut self, value: Bind) -> &mut Self {
+        if self.standalone {
+            return self.literal(&value);
+        }
         self.binds.push(value);
         self.text.push('$');
         // Writing to a String cannot fail.
@@ -167,6 +181,9 @@ impl<'a> Writer<'a> {
 
     /// Appends a column of a relation.
     pub fn column(&mut self, relation: Relation, name: &str) -> &mut Self {
+        if self.standalone {
+            return self.ident(name);
+        }
         self.alias(relation).sql(".").ident(name)
     }
 

@@ -1,11 +1,10 @@
-//! What the catalogs say of indexes, and of whom their builds wait for.
+//! What the catalogs say of indexes.
 
 use sqlx::{PgConnection, Result, postgres::types::Oid};
 
 use super::super::row::from_row;
 
 from_row!(Index { table, valid });
-from_row!(Partition { schema, name, kind });
 
 /// An index, as far as building it must know.
 #[derive(Debug)]
@@ -59,47 +58,5 @@ pub(super) async fn same(
     .bind(table)
     .bind(model)
     .fetch_optional(conn)
-    .await
-}
-
-/// A partition, one level down.
-#[derive(Debug)]
-pub(super) struct Partition {
-    pub(super) schema: String,
-    pub(super) name: String,
-    /// As in `pg_class.relkind`.
-    pub(super) kind: String,
-}
-
-/// The partitions directly below `table` that its index `index` does not cover yet; both quoted.
-pub(super) async fn partitions(
-    conn: &mut PgConnection,
-    table: &str,
-    index: &str,
-) -> Result<Vec<Partition>> {
-    sqlx::query_as(
-        "SELECT n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind
-         FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid
-           JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE h.inhparent = $1::regclass AND NOT EXISTS (
-           SELECT FROM pg_inherits p JOIN pg_index i ON i.indexrelid = p.inhrelid
-           WHERE p.inhparent = $2::regclass AND i.indrelid = c.oid AND i.indisvalid)
-         ORDER BY c.oid",
-    )
-    .bind(table)
-    .bind(index)
-    .fetch_all(conn)
-    .await
-}
-
-/// Process ids of transactions whose snapshots a concurrent index build waits for.
-pub(super) async fn snapshot_holders(conn: &mut PgConnection) -> Result<Vec<i32>> {
-    sqlx::query_scalar(
-        "SELECT pid FROM pg_stat_activity
-         WHERE datname = current_database() AND pid <> pg_backend_pid()
-           AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
-         ORDER BY xact_start",
-    )
-    .fetch_all(conn)
     .await
 }

@@ -13,10 +13,11 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::types::Oid};
 use super::{
     error::MigrateError,
     render::render_index,
-    session::{self, Step, Work, is_lock_failure},
+    session::{self, Step, Work},
     store,
     templates::Numbered,
 };
+use crate::ddl::{self, session::is_lock_failure};
 use crate::model::table::TableNames;
 
 /// An index to be there, and where and for whom.
@@ -127,7 +128,7 @@ impl Build<'_> {
     async fn drop_invalid(&self, conn: &mut PgConnection, node: &Node) -> Result<(), MigrateError> {
         match self.find(conn, node).await? {
             Some(found) if !found.valid => {
-                let sql = store::drop_index(&node.quoted_index());
+                let sql = ddl::store::drop_index(&node.quoted_index());
                 self.concurrently(conn, &sql).await
             }
             _ => Ok(()),
@@ -146,7 +147,7 @@ impl Build<'_> {
                 self.briefly(conn, &sql).await?;
             }
             let partitions =
-                catalog::partitions(conn, &parent.table.quoted(), &parent.quoted_index())
+                ddl::catalog::partitions(conn, &parent.table.quoted(), &parent.quoted_index())
                     .await
                     .map_err(|e| self.fail(e))?;
             for partition in partitions {
@@ -156,11 +157,11 @@ impl Build<'_> {
                     columns: self.names.columns.clone(),
                 };
                 let child = Node::new(table, self.suffix);
-                attach.push(store::attach_index(
+                attach.push(ddl::store::attach_index(
                     &parent.quoted_index(),
                     &child.quoted_index(),
                 ));
-                if partition.kind == "p" {
+                if partition.partitioned {
                     parents.push(child);
                 } else if !self.find(conn, &child).await?.is_some_and(|i| i.valid) {
                     // Else a crash came between building and attaching.
@@ -176,7 +177,7 @@ impl Build<'_> {
     }
 
     fn render(&self, node: &Node, target: &str, concurrently: bool) -> String {
-        let create = store::create_index(&node.index, concurrently);
+        let create = ddl::store::create_index(&node.index, concurrently);
         render_index(self.template.sql, self.names, create, target)
     }
 
@@ -203,7 +204,7 @@ impl Build<'_> {
 
     /// A statement that lets writers go on, and waits for each transaction older than itself.
     async fn concurrently(&self, conn: &mut PgConnection, sql: &str) -> Result<(), MigrateError> {
-        store::set_lock_timeout(conn, self.wait)
+        ddl::store::set_lock_timeout(conn, self.wait)
             .await
             .map_err(|e| self.fail(e))?;
         let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *conn).await;
@@ -212,7 +213,7 @@ impl Build<'_> {
             Err(error) if is_lock_failure(&error) => Err(MigrateError::LockTimeout {
                 step: self.template.title(),
                 waited: self.wait,
-                blockers: catalog::snapshot_holders(conn)
+                blockers: ddl::catalog::snapshot_holders(conn)
                     .await
                     .map_err(|e| self.fail(e))?,
             }),

@@ -30,16 +30,3 @@ pub(super) async fn deadlock_timeout(conn: &mut PgConnection) -> Result<Duration
     // The server allows 1 and more.
     Ok(Duration::from_millis(u64::try_from(ms).unwrap_or(1000)))
 }
-
-/// Process ids of the holders of an advisory lock.
-pub(super) async fn advisory_holders(conn: &mut PgConnection, key: i64) -> Result<Vec<i32>> {
-    sqlx::query_scalar(
-        "SELECT pid FROM pg_locks
-         WHERE locktype = 'advisory' AND granted AND objsubid = 1
-           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-           AND (classid::bigint << 32) | objid::bigint = $1",
-    )
-    .bind(key)
-    .fetch_all(conn)
-    .await
-}

@@ -2,43 +2,28 @@
 
 mod catalog;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, PgConnection,
+    AssertSqlSafe, PgConnection,
     migrate::{Migrate, Migration},
     postgres::{PgConnectOptions, types::Oid},
 };
 
-use super::{
-    error::{MigrateError, sql_state},
-    store,
+use super::error::MigrateError;
+use crate::ddl::{
+    self,
+    session::{Patience, is_lock_failure},
 };
-
-/// Longest wait for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Longest wait in the queue for a lock that stops writers. Whoever comes later queues behind it, so
 /// it is given up soon and tried again.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Bounds of the pause between two tries.
-const PAUSE: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(2)];
-
 /// Opens a connection whose settings do not depend on those of its user, role or database.
 pub(super) async fn open(options: &PgConnectOptions) -> Result<PgConnection, MigrateError> {
-    let options = options
-        .clone()
-        .application_name("@tamma/events migrate")
-        .disable_statement_logging();
-    let connecting = async {
-        let mut conn = options.connect().await?;
-        store::configure(&mut conn).await?;
-        Ok(conn)
-    };
-    tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+    ddl::session::open(options, "@tamma/events migrate")
         .await
-        .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
         .map_err(MigrateError::Connect)
 }
 
@@ -56,14 +41,16 @@ pub(super) async fn lock(
     loop {
         // Asked again and again rather than waited for: a session that waits inside a statement
         // holds a snapshot, which the index build of the lock's holder would wait for in turn.
-        if store::try_lock(conn, key).await.map_err(fail)? {
+        if ddl::store::try_lock(conn, key).await.map_err(fail)? {
             return Ok(());
         }
         if !patience.pause().await {
             return Err(MigrateError::LockTimeout {
                 step: "another migration of the table is running; this one".to_owned(),
                 waited: wait,
-                blockers: catalog::advisory_holders(conn, key).await.map_err(fail)?,
+                blockers: ddl::catalog::advisory_holders(conn, key)
+                    .await
+                    .map_err(fail)?,
             });
         }
     }
@@ -95,7 +82,9 @@ pub(super) async fn carry_out(
     let mut patience = Patience::new(wait);
     let mut timeout = LOCK_TIMEOUT;
     loop {
-        store::set_lock_timeout(conn, timeout).await.map_err(fail)?;
+        ddl::store::set_lock_timeout(conn, timeout)
+            .await
+            .map_err(fail)?;
         let done = match work {
             Work::Migration(migration, record) => conn
                 .apply(record, migration)
@@ -141,36 +130,5 @@ pub(super) fn unwrap_migrate_error(error: sqlx::migrate::MigrateError) -> sqlx::
     match error {
         Sqlx::Execute(source) | Sqlx::ExecuteMigration(source, _) => source,
         other => sqlx::Error::Migrate(Box::new(other)),
-    }
-}
-
-/// Whether others' locks were in the way: lock_timeout, or a deadlock that this session lost.
-pub(super) fn is_lock_failure(error: &sqlx::Error) -> bool {
-    matches!(sql_state(error).as_deref(), Some("55P03" | "40P01"))
-}
-
-/// Growing pauses until a deadline.
-struct Patience {
-    deadline: Instant,
-    next: Duration,
-}
-
-impl Patience {
-    fn new(limit: Duration) -> Self {
-        Self {
-            deadline: Instant::now() + limit,
-            next: PAUSE[0],
-        }
-    }
-
-    /// Sleeps; false where the time is used up.
-    async fn pause(&mut self) -> bool {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return false;
-        }
-        tokio::time::sleep(self.next.min(left)).await;
-        self.next = (self.next * 2).min(PAUSE[1]);
-        true
     }
 }
