@@ -121,6 +121,14 @@ class QueryBuilder {
     return this.#with({ timeBucket: isPlain(options) ? { interval, ...copied(options) } : options })
   }
 
+  sequence(sequence) {
+    return this.#with({ sequence: copied(sequence) })
+  }
+
+  pattern(pattern) {
+    return this.#with({ pattern: copied(pattern) })
+  }
+
   orderBy(field, direction) {
     const key = direction !== null && typeof direction === 'object' ? { field, ...direction } : { field, direction }
     for (const member of ['direction', 'nulls']) if (key[member] === undefined) delete key[member]
@@ -212,7 +220,7 @@ function condition(field, op, value) {
 }
 
 /** What the contract names and this version does not build yet. */
-for (const method of ['pattern', 'sequence', 'since', 'export']) {
+for (const method of ['since', 'export']) {
   Object.defineProperty(QueryBuilder.prototype, method, {
     value: function unsupported() {
       throw new EventsError('UNSUPPORTED', `${method}() is not part of this version`, { path: method })

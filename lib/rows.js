@@ -57,9 +57,10 @@ class RowReader {
 
   /** The rows of a parsed batch. */
   rows(batch) {
-    if (batch.columns !== undefined) this.#make = factory(batch.columns, this.#bigints)
+    if (batch.matches !== undefined) this.#make = require('./matches.js').matches(batch.matches, this.#bigints)
+    else if (batch.columns !== undefined) this.#make = factory(batch.columns, this.#bigints)
     return this.#make(batch.rows)
   }
 }
 
-module.exports = { RowReader }
+module.exports = { RowReader, events, revived }

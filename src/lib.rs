@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! bindings   napi classes that hold an inner and delegate; the only place that knows Node
-//! analytics  statistics, processes, pipelines
+//! analytics  statistics, processes, pipelines, sequences and patterns
 //! index      indexes: built, analysed, recommended, tuned
 //! ingest     append and bulk import
 //! migrate    the schema, and how an existing table is adopted

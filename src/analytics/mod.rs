@@ -2,6 +2,7 @@
 //! in one statement it does, and the run is one like any other.
 
 mod changepoints;
+pub mod matching;
 
 use std::sync::Arc;
 

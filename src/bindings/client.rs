@@ -14,6 +14,7 @@ use super::logs::Kept;
 use super::port::Port;
 use super::runtime;
 use super::value::Made;
+use crate::analytics::matching;
 use crate::exec::{
     Config, Engine, ExplainOptions, Mode, Observer, Run, RunOptions, Shape, UserSql, describe,
 };
@@ -100,7 +101,8 @@ impl NativeClient {
                 .and_then(|call| UserSql::new(&call.strings, call.values))
                 .map(|user| Shape::of_user(user.text()))
         } else {
-            self.engine.shape(&call)
+            matching::shape(&self.engine, &call)
+                .and_then(|shape| shape.map_or_else(|| self.engine.shape(&call), Ok))
         };
         answer(shape.map(|s| json!({ "fingerprint": s.hex(), "queryText": s.text })))
     }
@@ -152,15 +154,14 @@ impl NativeClient {
         let engine = Arc::clone(&self.engine);
         promised(&self.port, env, async move {
             let options = call_options(options)?;
-            engine
-                .explain(
-                    &query,
-                    ExplainOptions {
-                        analyze: options.analyze,
-                        run: options.run(),
-                    },
-                )
-                .await
+            let options = ExplainOptions {
+                analyze: options.analyze,
+                run: options.run(),
+            };
+            match matching::explain(&engine, &query, &options).await? {
+                Some(plan) => Ok(plan),
+                None => engine.explain(&query, options).await,
+            }
         })
     }
 
@@ -272,6 +273,9 @@ impl NativeClient {
     ) -> model::Result<Run> {
         let options = call_options(options)?.run();
         if !is_sql {
+            if let Some(run) = matching::enter(&self.engine, call, &options, mode)? {
+                return Ok(run);
+            }
             return self.engine.enter(call, options, mode);
         }
         let call = sql_call(call)?;

@@ -52,6 +52,9 @@ pub fn describe(error: &Error, query_id: Option<&str>) -> Wire {
             described[key] = value.into();
         }
     }
+    if let Some(position) = error.position() {
+        described["position"] = position.into();
+    }
     described
 }
 

@@ -45,6 +45,11 @@ pub fn adopt(name: &str) -> String {
 
 /// A slice is answered by one process: how many there are is said by the number of slices.
 pub const ONE_PROCESS: &str = "SET LOCAL max_parallel_workers_per_gather = 0";
+/// The same, in which all statements see one snapshot.
+pub const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// What a transaction sees.
+pub const SNAPSHOT: &str = "SELECT pg_current_snapshot()::text";
 
 /// The end of it, and of locks of the session, which a transaction's end does not release.
 pub const ROLL_BACK: &str = "ROLLBACK; SELECT pg_advisory_unlock_all()";

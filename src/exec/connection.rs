@@ -121,6 +121,20 @@ impl Connection {
             .map(drop)
     }
 
+    /// Begins a transaction in which nothing can be written and all statements see one snapshot,
+    /// whose text it gives.
+    pub async fn begin_snapshot(&mut self) -> Result<String, sqlx::Error> {
+        self.in_transaction = true;
+        sqlx::query(catalog::BEGIN_SNAPSHOT)
+            .persistent(false)
+            .execute(&mut self.driver)
+            .await?;
+        let row = sqlx::query(catalog::SNAPSHOT)
+            .fetch_one(&mut self.driver)
+            .await?;
+        row.try_get(0)
+    }
+
     /// Forgets the statements that were parsed on it.
     pub async fn forget_statements(&mut self) -> Result<(), sqlx::Error> {
         self.driver.clear_cached_statements().await

@@ -166,7 +166,8 @@ pub fn encode(
     }
     Ok(())
 }
-fn uuid(out: &mut Vec<u8>, id: &[u8]) {
+/// Appends the text of an id.
+pub fn uuid(out: &mut Vec<u8>, id: &[u8]) {
     out.push(b'"');
     for (i, byte) in id.iter().enumerate() {
         if matches!(i, 4 | 6 | 8 | 10) {

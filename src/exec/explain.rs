@@ -116,7 +116,10 @@ pub(super) fn explained(binds: Vec<Bind>) -> Statement {
 }
 
 /// The document that EXPLAIN answered with; an error of the run is passed on.
-fn document(batches: &[Wire]) -> Result<&Wire> {
+///
+/// # Errors
+/// That of the run.
+pub fn document(batches: &[Wire]) -> Result<&Wire> {
     let first = batches
         .first()
         .ok_or_else(|| Error::Internal("EXPLAIN gave no answer".into()))?;

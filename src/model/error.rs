@@ -128,6 +128,19 @@ pub enum Error {
         /// The option that sets the limit.
         option: &'static str,
     },
+    /// A matcher found more, or had to keep more, than it may.
+    #[error("{0}")]
+    MatchLimit(Cow<'static, str>),
+    /// A pattern's text does not follow the grammar.
+    #[error("{path}: {problem}, at offset {position}")]
+    PatternText {
+        /// Where in the query.
+        path: String,
+        /// What is wrong and what would be right.
+        problem: Cow<'static, str>,
+        /// The offset of the character in the text.
+        position: usize,
+    },
     /// As many queries wait as may.
     #[error(
         "{running} queries are running and {waiting} are waiting, the most that limits.maxConcurrentQueries and limits.maxQueuedQueries allow"
@@ -225,7 +238,8 @@ impl Error {
     /// The stable code that callers branch on.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::InvalidQuery { .. } => "INVALID_QUERY",
+            Self::InvalidQuery { .. } | Self::PatternText { .. } => "INVALID_QUERY",
+            Self::MatchLimit(_) => "MATCH_LIMIT",
             Self::UnknownField { .. } => "UNKNOWN_FIELD",
             Self::InvalidEvent { .. } => "INVALID_EVENT",
             Self::DuplicateEvent { .. } => "DUPLICATE_EVENT",
@@ -260,8 +274,17 @@ impl Error {
             | Self::IndexHint { path, .. }
             | Self::IndexExists { path, .. }
             | Self::IndexInvalid { path, .. }
+            | Self::PatternText { path, .. }
             | Self::Unsupported { path, .. } => (!path.is_empty()).then_some(path),
             Self::DuplicateEvent { path, .. } | Self::Migration { path, .. } => path.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The offset into a pattern's text, where that is what is wrong.
+    pub const fn position(&self) -> Option<usize> {
+        match self {
+            Self::PatternText { position, .. } => Some(*position),
             _ => None,
         }
     }

@@ -8,6 +8,7 @@ mod filter;
 mod group;
 mod hints;
 mod join;
+pub mod matching;
 mod operand;
 mod order;
 mod parse;

@@ -10,6 +10,7 @@ use super::filter;
 use super::group::Grouping;
 use super::hints::Hints;
 use super::join::{self, Join, table_name};
+use super::matching::Matching;
 use super::order::{self, OrderBy, total_order};
 use super::scope::{Scope, Source};
 use super::select::{self, Selected};
@@ -49,6 +50,8 @@ pub struct EventQuery {
     pub after: Option<String>,
     /// How to run it.
     pub hints: Hints,
+    /// The sequence or the pattern that it matches, where it does.
+    pub matching: Option<Matching>,
 }
 
 const KEYS: [&str; 18] = [
@@ -71,8 +74,6 @@ const KEYS: [&str; 18] = [
     "sequence",
     "hints",
 ];
-/// Parts of the contract that this version declines, each by name, rather than ignore it.
-const UNSUPPORTED: [&str; 2] = ["pattern", "sequence"];
 
 impl EventQuery {
     /// The tables that a query names beside the event table, for the catalog to look up. What is
@@ -112,12 +113,6 @@ impl EventQuery {
         let root = Path::Root;
         let members = object(wire, &root, "a query")?;
         known_keys(members, &root, &KEYS)?;
-        if let Some(part) = UNSUPPORTED.iter().find(|k| members.contains_key(**k)) {
-            return Err(Error::Unsupported {
-                path: (*part).to_owned(),
-                what: "this version has no such queries yet".into(),
-            });
-        }
         let from = match members.get("from") {
             None => Source::Events,
             Some(wire) => {
@@ -126,6 +121,7 @@ impl EventQuery {
             }
         };
         let mut scope = Scope::of(from.clone());
+        let matching = Matching::parse(members, &root, &scope)?;
         let joins = join::parse(members, &root, catalog, &mut scope)?;
         let filter = members
             .get("filter")
@@ -172,6 +168,7 @@ impl EventQuery {
             hints: members.get("hints").map_or(Ok(Hints::default()), |h| {
                 Hints::parse(h, &root.key("hints"))
             })?,
+            matching,
         };
         query.check()?;
         Ok(query)

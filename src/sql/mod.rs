@@ -15,6 +15,7 @@ mod field;
 mod group;
 mod keyset;
 mod literal;
+pub mod matching;
 mod partial;
 mod relation;
 mod select;

@@ -79,8 +79,12 @@ impl Writer<'_> {
 
     /// `WHERE` of the rows that are read; nothing where all are wanted. Gives whether it wrote one.
     pub fn row_filter(&mut self, query: &EventQuery) -> bool {
+        self.filter_after(" WHERE ", query)
+    }
+
+    /// The same behind `open`, where other conditions may stand already.
+    pub fn filter_after(&mut self, mut open: &str, query: &EventQuery) -> bool {
         let before = self.position();
-        let mut open = " WHERE ";
         if !query.filter.is_always() {
             self.sql(open).condition(&query.filter);
             open = " AND ";

@@ -98,6 +98,12 @@ pub fn compile_over(
     merged: Option<&Merged>,
     clock: Option<Timestamp>,
 ) -> Result<Statement> {
+    if let Some(matching) = &query.matching {
+        return Err(Error::Unsupported {
+            path: matching.member().to_owned(),
+            what: "matches are found by more than one statement: explain() shows them".into(),
+        });
+    }
     let identity = query.identity(&target.table.quoted());
     let order = query.order();
     let keys = sort_keys(&order, target.code_point_collation);

@@ -1,0 +1,168 @@
+//! The plan of a query for matches: what the server reads, and what the matcher makes of it.
+
+use std::sync::Arc;
+
+use serde_json::{Value as Wire, json};
+
+use super::answer::Answer;
+use super::run::{enter, is_asked, read};
+use crate::exec::{Engine, ExplainOptions, Mode, RunOptions, Shape, document};
+use crate::model::{Error, Result};
+use crate::plan::is_contradiction;
+use crate::query::matching::Matching;
+use crate::sql::{
+    Bind, Statement, explain,
+    matching::{self, Matched},
+};
+
+/// Explains a query for matches; `None` where the query is another.
+///
+/// # Errors
+/// What is wrong with the query, or why the server could not explain it.
+pub async fn explain(
+    engine: &Arc<Engine>,
+    query: &str,
+    options: &ExplainOptions,
+) -> Result<Option<Wire>> {
+    if !is_asked(query) {
+        return Ok(None);
+    }
+    let Some(answer) = Answer::of(engine, &read(query)?)? else {
+        return Ok(None);
+    };
+    let (projection, target) = (answer.projection(), engine.target());
+    let rows = matching::rows(&projection, &target);
+    let nothing = is_contradiction(&answer.query.filter);
+    let plan = if nothing {
+        explain::Plan::nothing()
+    } else {
+        let explained = Matched {
+            sql: explain::statement(&rows.sql, options.analyze),
+            binds: rows.binds.clone(),
+            kinds: Vec::new(),
+        };
+        let id = options.run.query_id.clone();
+        explain::Plan::parse(&ask(engine, explained, 1, id).await?)?
+    };
+    let mut told = plan.to_json();
+    let (member, operation) = match &answer.matching {
+        Matching::Sequence(_) => ("sequence", "Sequence Match"),
+    };
+    let mut step = json!({
+        "operation": operation,
+        "estimatedRows": told["estimatedRows"],
+        "estimatedCost": told["estimatedCost"],
+        "children": told["steps"],
+    });
+    let mut text = format!("{operation}\n");
+    if options.analyze && !nothing {
+        let counts = counts(engine, matching::counts(&projection, &target)).await?;
+        let matches = matches(engine, query, &options.run).await?;
+        text = format!(
+            "{operation}  (really {matches} matches of {} events and {} keys; {} keys lack a step and stay on the server)\n",
+            counts[1], counts[0], counts[2]
+        );
+        step["actualRows"] = matches.into();
+        step["details"] = json!({
+            "rowsScanned": counts[1],
+            "keys": counts[0],
+            "keysSkipped": counts[2],
+            "matches": matches,
+        });
+    }
+    for line in told["text"].as_str().unwrap_or_default().lines() {
+        text.push_str("  ");
+        text.push_str(line);
+        text.push('\n');
+    }
+    let id = options.run.query_id.clone().or(answer.query.id.clone());
+    told["queryId"] = id
+        .unwrap_or_else(|| uuid::Uuid::now_v7().to_string())
+        .into();
+    told["steps"] = json!([step]);
+    told["text"] = text.into();
+    told["fingerprint"] = Shape::of_compiled(&rows.sql).hex().into();
+    told["parameters"] = rows.binds.iter().map(Bind::to_json).collect();
+    told["sql"] = rows.sql.into();
+    told["strategy"] = member.into();
+    told["rules"] = rules(&answer, nothing);
+    told["hints"] = (answer.query.hints.declined.iter())
+        .map(|(hint, value)| json!({ "hint": hint, "value": value, "honoured": false, "reason": "not offered by this version" }))
+        .collect();
+    Ok(Some(told))
+}
+
+fn rules(answer: &Answer, nothing: bool) -> Wire {
+    if nothing {
+        return json!([{ "rule": "contradiction", "before": "the filter", "after": "false", "reason": "no event can satisfy the filter: the database is not asked" }]);
+    }
+    let projection = answer.projection();
+    let mut rules = vec![
+        json!({ "rule": "match-mask", "before": "whole events", "after": "key, time, id and a bit for each step", "reason": "the matcher needs no more; the events of matches are fetched by their ids" }),
+    ];
+    if !projection.all_events {
+        rules.push(json!({ "rule": "match-relevant", "before": "all events", "after": "those of a step", "reason": "events of no step change nothing" }));
+    }
+    if projection.required != 0 {
+        rules.push(json!({ "rule": "match-required", "before": "all keys", "after": "keys that have every required step", "reason": "a key that lacks a required step has no match" }));
+    }
+    rules.into()
+}
+
+async fn matches(engine: &Arc<Engine>, query: &str, options: &RunOptions) -> Result<u64> {
+    let Some(run) = enter(engine, query, options, Mode::Stream)? else {
+        return Ok(0);
+    };
+    let batches = engine.collect(run).await?;
+    let last = batches.last().unwrap_or(&Wire::Null);
+    if last.get("error").is_some() {
+        document(&batches[batches.len() - 1..])?;
+    }
+    Ok(last["end"]["rowCount"].as_u64().unwrap_or(0))
+}
+
+async fn counts(engine: &Arc<Engine>, statement: Matched) -> Result<[u64; 3]> {
+    let first = ask_all(engine, statement, 3, None).await?;
+    let rows = first["rows"].as_array().cloned().unwrap_or_default();
+    let count = |i: usize| rows.get(i).and_then(Wire::as_u64).unwrap_or(0);
+    Ok([count(0), count(1), count(2)])
+}
+
+/// Runs a statement of one row and one column that is a document.
+async fn ask(
+    engine: &Arc<Engine>,
+    statement: Matched,
+    width: usize,
+    id: Option<String>,
+) -> Result<Wire> {
+    let first = ask_all(engine, statement, width, id).await?;
+    document(&[first]).cloned()
+}
+
+async fn ask_all(
+    engine: &Arc<Engine>,
+    statement: Matched,
+    width: usize,
+    id: Option<String>,
+) -> Result<Wire> {
+    let statement = Statement {
+        sql: statement.sql,
+        binds: statement.binds,
+        columns: Some((0..width).map(|i| i.to_string()).collect()),
+        visible: width,
+        json_scalars: Vec::new(),
+        computed: Vec::new(),
+        keys: Vec::new(),
+        token: None,
+        limit: None,
+        identity: 0,
+    };
+    let run = engine.enter_statement(statement, id, Mode::Buffered)?;
+    let batches = engine.collect(run).await?;
+    let first = batches.into_iter().next();
+    let first = first.ok_or_else(|| Error::Internal("no answer came".into()))?;
+    if first.get("error").is_some() {
+        document(std::slice::from_ref(&first))?;
+    }
+    Ok(first)
+}

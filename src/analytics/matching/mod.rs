@@ -1,0 +1,24 @@
+//! Sequences and patterns: the server judges each event by itself and sends what is left of it as a
+//! mask of bits, in the order of keys and times; the matchers here look at the order.
+//!
+//! The matchers do no I/O and see one partition at a time.
+
+mod answer;
+mod explain;
+mod output;
+mod partition;
+mod run;
+mod sequence;
+mod sequences;
+
+pub use explain::explain;
+pub use run::{enter, is_asked, shape};
+
+/// The events of one partition, by position: in the order of time, and of ids where times are equal.
+#[derive(Clone, Copy)]
+pub struct Events<'a> {
+    /// When, in microseconds.
+    pub times: &'a [i64],
+    /// Which conditions hold, by bit.
+    pub masks: &'a [u64],
+}

@@ -1,0 +1,91 @@
+//! Entering runs of queries for matches.
+
+use std::sync::Arc;
+
+use serde_json::Value as Wire;
+
+use super::answer::Answer;
+use crate::exec::{Engine, Mode, Run, RunOptions, Shape};
+use crate::model::{Error, Result};
+use crate::query::EventQuery;
+use crate::sql::matching;
+
+/// Whether a query's text may ask for matches: a text without these names does not.
+pub fn is_asked(query: &str) -> bool {
+    ["\"sequence\"", "\"pattern\""]
+        .iter()
+        .any(|member| memchr::memmem::find(query.as_bytes(), member.as_bytes()).is_some())
+}
+
+/// The run of a query for matches; `None` where the query is another.
+///
+/// # Errors
+/// What is wrong with the query or its options; CLOSED.
+pub fn enter(
+    engine: &Engine,
+    query: &str,
+    options: &RunOptions,
+    mode: Mode,
+) -> Result<Option<Run>> {
+    if !is_asked(query) {
+        return Ok(None);
+    }
+    let wire = read(query)?;
+    let Some(answer) = Answer::of(engine, &wire)? else {
+        return Ok(None);
+    };
+    let hints = answer.query.hints.clone();
+    let options = RunOptions {
+        query_id: options.query_id.clone().or_else(|| answer.query.id.clone()),
+        ..options.clone()
+    };
+    let shape = Arc::new(answer.shape(engine));
+    let run = engine.enter_strategy(Box::new(answer), shape, &hints, options, mode)?;
+    Ok(Some(Run {
+        regex: EventQuery::regex_path(&wire),
+        ..run
+    }))
+}
+
+/// What monitoring calls a query for matches; `None` where the query is another.
+///
+/// # Errors
+/// What is wrong with the query.
+pub fn shape(engine: &Engine, query: &str) -> Result<Option<Shape>> {
+    if !is_asked(query) {
+        return Ok(None);
+    }
+    let answer = Answer::of(engine, &read(query)?)?;
+    Ok(answer.map(|answer| answer.shape(engine)))
+}
+
+pub(super) fn read(query: &str) -> Result<Wire> {
+    serde_json::from_str(query).map_err(|e| Error::invalid("", format!("is not JSON: {e}")))
+}
+
+impl Answer {
+    /// The answer of a query that asks for matches.
+    ///
+    /// # Errors
+    /// What is wrong with the query.
+    pub fn of(engine: &Engine, wire: &Wire) -> Result<Option<Self>> {
+        let mut query = EventQuery::parse(wire, &engine.catalog())?;
+        let matching = query.matching.take();
+        if matching.is_some() {
+            let hints = &mut query.hints;
+            if !hints.force_index.is_empty() {
+                return Err(Error::Unsupported {
+                    path: "hints.forceIndex".to_owned(),
+                    what: "the use of an index is not proved for matches".into(),
+                });
+            }
+            let named = hints.use_index.drain(..);
+            hints.declined.extend(named.map(|name| ("useIndex", name)));
+        }
+        Ok(matching.map(|matching| Self { query, matching }))
+    }
+
+    fn shape(&self, engine: &Engine) -> Shape {
+        Shape::of_compiled(&matching::rows(&self.projection(), &engine.target()).sql)
+    }
+}

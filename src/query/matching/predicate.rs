@@ -1,0 +1,1 @@
+//! Predicates that look at other events than the one at hand.

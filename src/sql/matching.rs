@@ -1,0 +1,334 @@
+//! What a matcher reads: keys, times, ids and masks, in order; and the events of its matches.
+//!
+//! Each condition is judged by the server and becomes a bit of the mask. Where conditions take their
+//! keys from different fields, an event stands once for each of the keys that it has.
+
+use super::field::EVENTS;
+use super::select::Target;
+use super::writer::{Bind, Writer};
+use crate::model::field::{Column, Field, Kind};
+use crate::query::{Condition, EventQuery};
+
+/// What a matcher reads of the events of a query.
+pub struct Projection<'q> {
+    /// Its filter and its window.
+    pub query: &'q EventQuery,
+    /// Conditions and where their events have their keys, by bit.
+    pub conditions: &'q [(Condition, Vec<Field>)],
+    /// The fields of the key where there are no conditions.
+    pub key: &'q [Field],
+    /// Values that the matcher needs beside the mask.
+    pub fields: &'q [Field],
+    /// Whether events that no condition holds for are read.
+    pub all_events: bool,
+    /// Whether events without a key are read: they are one partition.
+    pub null_keys: bool,
+    /// The bits that some event of a partition must have.
+    pub required: u64,
+    /// Bits so rare that the keys are looked for by them first.
+    pub rare: u64,
+}
+
+/// A statement of the matcher's: its text and its values.
+pub struct Matched {
+    /// The text.
+    pub sql: String,
+    /// Its values, in order.
+    pub binds: Vec<Bind>,
+    /// How the fields of a key compare.
+    pub kinds: Vec<Kind>,
+}
+
+/// Conditions that take their key from the same fields.
+struct Arm<'q> {
+    fields: &'q [Field],
+    bits: Vec<(usize, &'q Condition)>,
+}
+
+/// The rows that a matcher reads: the key's fields, the time, the id, the mask and the values, in the
+/// order of keys, times and ids.
+pub fn rows(projection: &Projection<'_>, target: &Target) -> Matched {
+    let mut w = Writer::new(&target.table);
+    let arms = arms(projection);
+    let kinds = kinds(&arms);
+    let filtered = projection.required != 0;
+    w.sql("SELECT ");
+    columns(&mut w, &kinds, "f", projection.fields.len());
+    w.sql(" FROM (");
+    if filtered {
+        w.sql("SELECT h.*, bit_or(h.m) OVER w AS found FROM (");
+    }
+    w.join(&arms, " UNION ALL ", |w, arm| {
+        w.arm(projection, arm, &arms, &kinds, target);
+    });
+    if filtered {
+        w.sql(") AS h WINDOW w AS (");
+        if !kinds.is_empty() {
+            w.sql("PARTITION BY ");
+            key(&mut w, &kinds, "h");
+        }
+        // The whole partition: its bits are gathered once.
+        w.sql(" ORDER BY h.t, h.i ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)");
+    }
+    w.sql(") AS f");
+    if filtered {
+        let required = i64::try_from(projection.required).unwrap_or(i64::MAX);
+        w.sql(" WHERE f.found & ")
+            .bind(Bind::Integer(required))
+            .sql(" = ")
+            .bind(Bind::Integer(required));
+    }
+    w.sql(" ORDER BY ");
+    if !kinds.is_empty() {
+        key(&mut w, &kinds, "f");
+        w.sql(", ");
+    }
+    w.sql("f.t, f.i");
+    let (sql, binds) = w.finish();
+    Matched { sql, binds, kinds }
+}
+
+/// How many keys and events there are, and how many of them a matcher does not see.
+pub fn counts(projection: &Projection<'_>, target: &Target) -> Matched {
+    let mut w = Writer::new(&target.table);
+    let arms = arms(projection);
+    let kinds = kinds(&arms);
+    let required = i64::try_from(projection.required).unwrap_or(i64::MAX);
+    w.sql("SELECT count(*), coalesce(sum(k.n), 0)::int8, count(*) FILTER (WHERE k.found & ")
+        .bind(Bind::Integer(required))
+        .sql(" <> ")
+        .bind(Bind::Integer(required))
+        .sql(") FROM (SELECT count(*) AS n, bit_or(h.m) AS found FROM (");
+    let all = Projection {
+        rare: 0,
+        fields: &[],
+        ..*projection
+    };
+    w.join(&arms, " UNION ALL ", |w, arm| {
+        w.arm(&all, arm, &arms, &kinds, target);
+    });
+    w.sql(") AS h");
+    if !kinds.is_empty() {
+        w.sql(" GROUP BY ");
+        key(&mut w, &kinds, "h");
+    }
+    w.sql(" HAVING count(*) > 0) AS k");
+    let (sql, binds) = w.finish();
+    Matched { sql, binds, kinds }
+}
+
+/// How many events hold a condition, as an EXPLAIN tells without running it.
+pub fn one_condition(projection: &Projection<'_>, bit: usize, target: &Target) -> Matched {
+    let mut w = Writer::new(&target.table);
+    w.sql("SELECT ").event_column(EVENTS, Column::Id);
+    w.events()
+        .sql(" WHERE ")
+        .condition(&projection.conditions[bit].0);
+    w.filter_after(" AND ", projection.query);
+    let (sql, binds) = w.finish();
+    Matched {
+        sql,
+        binds,
+        kinds: Vec::new(),
+    }
+}
+
+/// The time of the last event that the query's filter lets through.
+pub fn end(query: &EventQuery, target: &Target) -> Matched {
+    let mut w = Writer::new(&target.table);
+    w.sql("SELECT max(")
+        .event_column(EVENTS, Column::Timestamp)
+        .sql(")");
+    w.events().row_filter(query);
+    let (sql, binds) = w.finish();
+    Matched {
+        sql,
+        binds,
+        kinds: Vec::new(),
+    }
+}
+
+/// Whole events by their ids.
+pub fn events_by_id(target: &Target) -> String {
+    let mut w = Writer::new(&target.table);
+    w.sql("SELECT ").join(Column::EVENT, ", ", |w, column| {
+        w.event_column(EVENTS, column);
+    });
+    w.events()
+        .sql(" WHERE ")
+        .event_column(EVENTS, Column::Id)
+        .sql(" = ANY($1)");
+    w.finish().0
+}
+
+fn arms<'q>(projection: &Projection<'q>) -> Vec<Arm<'q>> {
+    let mut arms: Vec<Arm<'q>> = Vec::new();
+    for (bit, (condition, fields)) in projection.conditions.iter().enumerate() {
+        match arms.iter_mut().find(|arm| arm.fields == fields) {
+            Some(arm) => arm.bits.push((bit, condition)),
+            None => arms.push(Arm {
+                fields,
+                bits: vec![(bit, condition)],
+            }),
+        }
+    }
+    if arms.is_empty() {
+        arms.push(Arm {
+            fields: projection.key,
+            bits: Vec::new(),
+        });
+    }
+    arms
+}
+
+/// How each field of the key compares: as text, where it is not the same everywhere.
+fn kinds(arms: &[Arm<'_>]) -> Vec<Kind> {
+    (0..arms[0].fields.len())
+        .map(|i| {
+            let kind = arms[0].fields[i].kind();
+            let same = arms.iter().all(|arm| arm.fields[i].kind() == kind);
+            if same { kind } else { Kind::Text }
+        })
+        .collect()
+}
+
+fn key(w: &mut Writer<'_>, kinds: &[Kind], of: &str) {
+    w.join(0..kinds.len(), ", ", |w, i| {
+        w.sql(of).sql(".k").number(i as u64);
+    });
+}
+
+fn columns(w: &mut Writer<'_>, kinds: &[Kind], of: &str, values: usize) {
+    if !kinds.is_empty() {
+        key(w, kinds, of);
+        w.sql(", ");
+    }
+    w.sql(of).sql(".t, ").sql(of).sql(".i, ").sql(of).sql(".m");
+    for i in 0..values {
+        w.sql(", ").sql(of).sql(".v").number(i as u64);
+    }
+}
+
+impl<'q> Writer<'_> {
+    fn events(&mut self) -> &mut Self {
+        let table = self.table.quoted();
+        self.sql(" FROM ").sql(&table).sql(" AS ").alias(EVENTS)
+    }
+
+    /// The events of an arm, with their keys and masks.
+    fn arm(
+        &mut self,
+        projection: &Projection<'q>,
+        arm: &Arm<'q>,
+        arms: &[Arm<'q>],
+        kinds: &[Kind],
+        target: &Target,
+    ) -> &mut Self {
+        self.sql("SELECT ");
+        for (i, (field, kind)) in arm.fields.iter().zip(kinds).enumerate() {
+            self.key_field(field, *kind, target)
+                .sql(" AS k")
+                .number(i as u64)
+                .sql(", ");
+        }
+        self.event_column(EVENTS, Column::Timestamp)
+            .sql(" AS t, ")
+            .event_column(EVENTS, Column::Id)
+            .sql(" AS i, ")
+            .mask(&arm.bits)
+            .sql(" AS m");
+        for (i, field) in projection.fields.iter().enumerate() {
+            self.sql(", ").field(field).sql(" AS v").number(i as u64);
+        }
+        self.events().sql(" WHERE true");
+        self.filter_after(" AND ", projection.query);
+        if !projection.all_events && !arm.bits.iter().any(|(_, c)| c.is_always()) {
+            self.sql(" AND (")
+                .join(&arm.bits, " OR ", |w, (_, condition)| {
+                    w.condition(condition);
+                });
+            self.sql(")");
+        }
+        if !projection.null_keys {
+            for (field, kind) in arm.fields.iter().zip(kinds) {
+                if field.nullable() {
+                    self.sql(" AND ")
+                        .key_field(field, *kind, target)
+                        .sql(" IS NOT NULL");
+                }
+            }
+        }
+        if !kinds.is_empty() {
+            self.rare_keys(projection, arm, arms, kinds, target);
+        }
+        self
+    }
+
+    /// Only keys that have an event with each of the rare bits.
+    fn rare_keys(
+        &mut self,
+        projection: &Projection<'q>,
+        arm: &Arm<'q>,
+        arms: &[Arm<'q>],
+        kinds: &[Kind],
+        target: &Target,
+    ) {
+        let all = arms.iter().flat_map(|other| {
+            let fields = other.fields;
+            other.bits.iter().map(move |(bit, c)| (*bit, *c, fields))
+        });
+        for (bit, condition, fields) in all {
+            if projection.rare >> bit & 1 == 0 {
+                continue;
+            }
+            self.sql(" AND (")
+                .key_row(arm.fields, kinds, target)
+                .sql(") IN (SELECT ")
+                .key_row(fields, kinds, target);
+            // The alias is the same: inside, it means the events of the subquery.
+            self.events().sql(" WHERE ").condition(condition);
+            self.filter_after(" AND ", projection.query);
+            self.sql(")");
+        }
+    }
+
+    fn key_row(&mut self, fields: &[Field], kinds: &[Kind], target: &Target) -> &mut Self {
+        self.join(fields.iter().zip(kinds), ", ", |w, (field, kind)| {
+            w.key_field(field, *kind, target);
+        })
+    }
+
+    /// A field of the key. JSON null is no key.
+    fn key_field(&mut self, field: &Field, kind: Kind, target: &Target) -> &mut Self {
+        match (kind, field.kind()) {
+            (Kind::Text, Kind::Text) => self.sql("(").field(field).sql(")"),
+            (Kind::Text, _) => self.sql("(").field_text(field).sql(")"),
+            _ => return self.value(field),
+        };
+        if target.code_point_collation {
+            self
+        } else {
+            self.sql(" COLLATE \"C\"")
+        }
+    }
+
+    /// The bits of the conditions that hold.
+    fn mask(&mut self, bits: &[(usize, &Condition)]) -> &mut Self {
+        if bits.is_empty() {
+            return self.sql("0::int8");
+        }
+        self.sql("(").join(bits, " | ", |w, (bit, condition)| {
+            let value = 1_u64 << bit;
+            if condition.is_always() {
+                w.number(value).sql("::int8");
+            } else {
+                w.sql("CASE WHEN ")
+                    .condition(condition)
+                    .sql(" THEN ")
+                    .number(value)
+                    .sql("::int8 ELSE 0::int8 END");
+            }
+        });
+        self.sql(")")
+    }
+}
