@@ -57,10 +57,17 @@ class EventsClient {
     return await withSnapshot(this.#core, fn)
   }
 
-  /** For the benchmarks: how fast the core alone reads a query's rows. */
+  /** For tests and benchmarks: the core alone. */
   get [Symbol.for('tamma.events.native')]() {
     const { native } = this.#core
-    return { drain: async query => unwrap(await native.drain(encodeQuery(query))).rows }
+    return {
+      /** Reads a query's rows, and gives their number. */
+      drain: async query => unwrap(await native.drain(encodeQuery(query))).rows,
+      /** The names of the planner's rules. */
+      rules: () => native.constructor.ruleNames(),
+      /** Leaves these rules out from now on. */
+      leaveOutRules: names => native.leaveOutRules(names)
+    }
   }
 
   close() {

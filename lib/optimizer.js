@@ -6,9 +6,9 @@ const { EventsError, unwrap } = require('./errors.js')
 const { explain } = require('./plan.js')
 const { Call, execute } = require('./run.js')
 const { RowStream } = require('./stream.js')
-const { copied, encodeQuery } = require('./wire.js')
+const { copied, decodeQuery, encodeQuery } = require('./wire.js')
 
-const LATER = ['optimizeQuery', 'estimateQueryCost', 'analyzeIndexUsage']
+const LATER = ['analyzeIndexUsage']
 
 class Optimizer {
   #core
@@ -23,6 +23,16 @@ class Optimizer {
 
   async createExecutionPlan(query, options) {
     return await explain(this.#call(query), options)
+  }
+
+  /** The query with every rule applied. Recommendations come from what knows the indexes. */
+  async optimizeQuery(query) {
+    const optimized = unwrap(await this.#core.native.optimize(encodeQuery(query)))
+    return { ...optimized, query: decodeQuery(optimized.query), recommendations: [] }
+  }
+
+  async estimateQueryCost(query) {
+    return unwrap(await this.#core.native.estimate(encodeQuery(query)))
   }
 
   async executeQuery(query, options) {

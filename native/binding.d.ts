@@ -62,6 +62,14 @@ export declare class NativeClient {
   stream(call: string, isSql: boolean, buffered: boolean, options?: string | undefined | null): NativeStream
   /** The plan of a query. */
   explain(query: string, options?: string | undefined | null): Promise<string>
+  /** What a query is expected to cost. */
+  estimate(query: string): Promise<string>
+  /** A query with every rule applied. */
+  optimize(query: string): Promise<string>
+  /** For tests and benchmarks: leaves rules out from now on, by their names. */
+  leaveOutRules(names: Array<string>): void
+  /** For tests and benchmarks: the names of all rules. */
+  static ruleNames(): Array<string>
   /** Stops a query. Resolves once it has stopped on the server. */
   cancel(queryId: string): Promise<string>
   /** Takes a snapshot and holds it. Resolves with its number and its token. */

@@ -21,6 +21,7 @@ use crate::exec::{
 use crate::index::Indexes;
 use crate::model;
 use crate::monitor::{self, Listening, Monitor};
+use crate::plan::RULES;
 use crate::sql::Bind;
 
 /// A client's core. A query is its JSON text, SQL is `{"strings", "values"}`. Everything goes in and out as JSON text; errors come as `{"error":{…}}`.
@@ -163,6 +164,40 @@ impl NativeClient {
                 None => engine.explain(&query, options).await,
             }
         })
+    }
+
+    /// What a query is expected to cost.
+    #[napi(catch_unwind, ts_return_type = "Promise<string>")]
+    pub fn estimate(&self, env: Env, query: String) -> Result<Made> {
+        let engine = Arc::clone(&self.engine);
+        promised(
+            &self.port,
+            env,
+            async move { engine.estimate(&query).await },
+        )
+    }
+
+    /// A query with every rule applied.
+    #[napi(catch_unwind, ts_return_type = "Promise<string>")]
+    pub fn optimize(&self, env: Env, query: String) -> Result<Made> {
+        let engine = Arc::clone(&self.engine);
+        promised(
+            &self.port,
+            env,
+            async move { engine.optimized(&query).await },
+        )
+    }
+
+    /// For tests and benchmarks: leaves rules out from now on, by their names.
+    #[napi(catch_unwind)]
+    pub fn leave_out_rules(&self, names: Vec<String>) {
+        self.engine.leave_out(names);
+    }
+
+    /// For tests and benchmarks: the names of all rules.
+    #[napi(catch_unwind)]
+    pub fn rule_names() -> Vec<String> {
+        RULES.iter().map(|rule| rule.name().to_owned()).collect()
     }
 
     /// Stops a query. Resolves once it has stopped on the server.

@@ -24,6 +24,7 @@ use super::held::Snapshots;
 use super::hinted::{Hinted, Memory};
 use super::interrupt::time_allowed;
 use super::observe::{Observer, Status};
+use super::planning::Planning;
 use super::pool::Pool;
 use super::registry::{Registry, Ticket};
 use super::request::{Mode, OfTables, Planned, RunOptions, Single, Source};
@@ -31,12 +32,9 @@ use super::run::Run;
 use super::shape::{Shape, Shapes};
 use super::slices::{Knowledge, Slices};
 use super::user::UserSql;
-use crate::model::{
-    Error, Result, catalog::Catalog, table::TableNames, time::Timestamp, token::Token,
-};
-use crate::plan::is_contradiction;
+use crate::model::{Error, Result, catalog::Catalog, table::TableNames, token::Token};
 use crate::query::{EventQuery, Hints};
-use crate::sql::{Purpose, Statement, Target, compile, compile_at};
+use crate::sql::{Purpose, Statement, Target, compile};
 
 /// The next client's number.
 static CLIENTS: AtomicU64 = AtomicU64::new(1);
@@ -57,6 +55,8 @@ pub struct Engine {
     pub snapshots: Snapshots,
     /// What runs told of those to come.
     pub slices: Knowledge,
+    /// What it knows for planning.
+    pub planning: Planning,
     target: RwLock<Arc<Target>>,
     catalog: RwLock<Arc<Catalog>>,
     shapes: Shapes,
@@ -79,6 +79,7 @@ impl Engine {
             registry: Arc::default(),
             snapshots: Snapshots::default(),
             slices: Knowledge::default(),
+            planning: Planning::default(),
             catalog: RwLock::new(Arc::new(Catalog {
                 events: table.clone(),
                 ..Catalog::default()
@@ -250,30 +251,6 @@ impl Engine {
         };
         let run = self.entered(source, shape, declined, options, mode, started)?;
         Ok(Run { regex, ..run })
-    }
-
-    /// What a checked query comes to.
-    ///
-    /// # Errors
-    /// INVALID_QUERY
-    pub fn plan(&self, query: &EventQuery, purpose: Purpose) -> Result<Planned> {
-        self.plan_at(query, purpose, None)
-    }
-
-    /// The same with a clock for its windows.
-    ///
-    /// # Errors
-    /// INVALID_QUERY
-    pub fn plan_at(
-        &self,
-        query: &EventQuery,
-        purpose: Purpose,
-        clock: Option<Timestamp>,
-    ) -> Result<Planned> {
-        Ok(Planned {
-            statement: compile_at(query, &self.target(), purpose, clock)?,
-            is_empty: query.needs_rows() && is_contradiction(&query.filter),
-        })
     }
 
     /// Enters a run of the caller's own SQL.

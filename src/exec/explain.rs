@@ -10,7 +10,7 @@ use super::hinted::Hinted;
 use super::request::{Mode, RunOptions};
 use super::shape::Shape;
 use crate::model::{Error, Result};
-use crate::plan::is_contradiction;
+use crate::plan::{AppliedRule, Optimized, rewrite};
 use crate::query::EventQuery;
 use crate::sql::{Bind, Purpose, Statement, compile, explain};
 
@@ -23,13 +23,77 @@ pub struct ExplainOptions {
     pub run: RunOptions,
 }
 
+/// A query that was asked about, and what would run.
+struct Asked {
+    wire: Wire,
+    tables: Vec<String>,
+    query: EventQuery,
+    optimized: Optimized,
+    /// As it is sent.
+    statement: Statement,
+    /// As people are shown it.
+    shown: Statement,
+    fingerprint: String,
+}
+
+/// A plan that PostgreSQL made.
+struct Planning {
+    query_id: String,
+    plan: explain::Plan,
+    /// What became of hints, where the way that it runs looked into them.
+    outcomes: Option<Wire>,
+}
+
 impl Engine {
     /// Explains a query, as `QueryExecutionPlan`.
     ///
     /// # Errors
     /// What is wrong with the query, or why the server could not explain it.
     pub async fn explain(self: &Arc<Self>, query: &str, options: ExplainOptions) -> Result<Wire> {
-        let wire = query_wire(query)?;
+        let asked = self.asked(query_wire(query)?).await?;
+        let planning = self.plan_of(&asked, &options).await?;
+        let mut told = planning.plan.to_json();
+        told["queryId"] = planning.query_id.into();
+        told["fingerprint"] = asked.fingerprint.into();
+        told["parameters"] = asked.shown.binds.iter().map(Bind::to_json).collect();
+        told["sql"] = asked.shown.sql.into();
+        told["strategy"] = "single".into();
+        told["rules"] = rules_json(&asked.optimized.rules);
+        told["hints"] = (planning.outcomes).unwrap_or_else(|| declined(&asked.query));
+        Ok(told)
+    }
+
+    /// The cost of a query, as `QueryCost`. Nothing is run.
+    ///
+    /// # Errors
+    /// What is wrong with the query, or why the server could not explain it.
+    pub async fn estimate(self: &Arc<Self>, query: &str) -> Result<Wire> {
+        let asked = self.asked(query_wire(query)?).await?;
+        let plan = self.plan_of(&asked, &ExplainOptions::default()).await?.plan;
+        Ok(cost_json(&plan))
+    }
+
+    /// A query with every rule applied, as `OptimizedQuery` without recommendations.
+    ///
+    /// # Errors
+    /// What is wrong with the query, or why the server could not explain it.
+    pub async fn optimized(self: &Arc<Self>, query: &str) -> Result<Wire> {
+        let asked = self.asked(query_wire(query)?).await?;
+        let plan = self.plan_of(&asked, &ExplainOptions::default()).await?.plan;
+        let mut wire = asked.wire;
+        rewrite(&mut wire, &asked.query, &asked.optimized.plan.query);
+        let parameters: Vec<Wire> = asked.shown.binds.iter().map(Bind::to_json).collect();
+        Ok(json!({
+            "query": wire,
+            "sql": asked.shown.sql,
+            "parameters": parameters,
+            "rules": rules_json(&asked.optimized.rules),
+            "cost": cost_json(&plan),
+        }))
+    }
+
+    /// Checks and plans a query; the tables that it names are looked up.
+    async fn asked(&self, wire: Wire) -> Result<Asked> {
         let mut catalog = self.catalog();
         let tables = EventQuery::tables(&wire, &catalog);
         if !tables.is_empty() {
@@ -40,14 +104,32 @@ impl Engine {
             lease.release();
         }
         let query = EventQuery::parse(&wire, &catalog)?;
-        let statement = compile(&query, &self.target(), Purpose::Buffered)?;
-        let shown = compile(&query, &self.target(), Purpose::Show)?;
-        let contradiction = query.needs_rows() && is_contradiction(&query.filter);
-        let id = options.run.query_id.or_else(|| query.id.clone());
+        let target = self.target();
+        let optimized = self.optimize(&query);
+        let plain = compile(&query, &target, Purpose::Show)?;
+        Ok(Asked {
+            statement: optimized.compile(&query, &target, Purpose::Buffered, None)?,
+            shown: optimized.compile(&query, &target, Purpose::Show, None)?,
+            fingerprint: Shape::of_compiled(&plain.sql).hex(),
+            wire,
+            tables,
+            query,
+            optimized,
+        })
+    }
+
+    /// PostgreSQL's plan, and the run that asked for it.
+    async fn plan_of(
+        self: &Arc<Self>,
+        asked: &Asked,
+        options: &ExplainOptions,
+    ) -> Result<Planning> {
+        let query = &asked.query;
+        let id = (options.run.query_id.clone()).or_else(|| query.id.clone());
         let mut run = if query.hints.name_indexes() {
             let strategy = Hinted {
-                query: wire,
-                tables,
+                query: asked.wire.clone(),
+                tables: asked.tables.clone(),
                 purpose: Purpose::Buffered,
                 explain: Some(options.analyze),
             };
@@ -55,12 +137,12 @@ impl Engine {
                 query_id: id,
                 ..RunOptions::default()
             };
-            let shape = self.shape_of(&statement, &query);
+            let shape = self.shape_of(&asked.statement, query);
             self.enter_strategy(Box::new(strategy), shape, &query.hints, run, Mode::Buffered)?
         } else {
             let statement = Statement {
-                sql: explain::statement(&statement.sql, options.analyze),
-                ..explained(statement.binds)
+                sql: explain::statement(&asked.statement.sql, options.analyze),
+                ..explained(asked.statement.binds.clone())
             };
             self.enter_statement(statement, id, Mode::Buffered)?
         };
@@ -68,34 +150,20 @@ impl Engine {
             run.timeout =
                 super::interrupt::time_allowed(Some(timeout), &self.config.limits, Mode::Buffered);
         }
-        let id = run.ticket.id().to_owned();
-        let mut outcomes = None;
-        let plan = if contradiction {
-            explain::Plan::nothing()
-        } else {
-            let batches = self.collect(run).await?;
-            let plan = explain::Plan::parse(document(&batches)?)?;
-            outcomes = (batches.last()).and_then(|last| last.pointer("/end/hints").cloned());
-            plan
-        };
-        let mut told = plan.to_json();
-        told["queryId"] = id.into();
-        told["fingerprint"] = Shape::of_compiled(&shown.sql).hex().into();
-        told["parameters"] = shown.binds.iter().map(Bind::to_json).collect();
-        told["sql"] = shown.sql.into();
-        told["strategy"] = "single".into();
-        told["rules"] = if contradiction {
-            json!([{ "rule": "contradiction", "before": "the filter", "after": "false", "reason": "no event can satisfy the filter: the database is not asked" }])
-        } else {
-            json!([])
-        };
-        told["hints"] = outcomes.unwrap_or_else(|| {
-            let declined = query.hints.declined.iter();
-            declined
-                .map(|(hint, value)| json!({ "hint": hint, "value": value, "honoured": false, "reason": "not offered by this version" }))
-                .collect()
-        });
-        Ok(told)
+        let query_id = run.ticket.id().to_owned();
+        if asked.optimized.plan.is_empty() {
+            return Ok(Planning {
+                query_id,
+                plan: explain::Plan::nothing(),
+                outcomes: None,
+            });
+        }
+        let batches = self.collect(run).await?;
+        Ok(Planning {
+            query_id,
+            plan: explain::Plan::parse(document(&batches)?)?,
+            outcomes: (batches.last()).and_then(|last| last.pointer("/end/hints").cloned()),
+        })
     }
 }
 
@@ -113,6 +181,39 @@ pub(super) fn explained(binds: Vec<Bind>) -> Statement {
         limit: None,
         identity: 0,
     }
+}
+
+/// The hints that no way of running acts on.
+fn declined(query: &EventQuery) -> Wire {
+    (query.hints.declined.iter())
+        .map(|(hint, value)| json!({ "hint": hint, "value": value, "honoured": false, "reason": "not offered by this version" }))
+        .collect()
+}
+
+fn rules_json(rules: &[AppliedRule]) -> Wire {
+    rules
+        .iter()
+        .map(
+            |AppliedRule {
+                 rule,
+                 before,
+                 after,
+                 reason,
+             }| {
+                json!({ "rule": rule, "before": before, "after": after, "reason": reason })
+            },
+        )
+        .collect()
+}
+
+fn cost_json(plan: &explain::Plan) -> Wire {
+    json!({
+        "estimatedCost": plan.cost(),
+        "estimatedRows": plan.rows(),
+        "estimatedBytes": plan.bytes(),
+        "estimatedTime": null,
+        "confidence": "none",
+    })
 }
 
 /// The document that EXPLAIN answered with; an error of the run is passed on.

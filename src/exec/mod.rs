@@ -21,6 +21,7 @@ mod lease;
 mod normal;
 mod number;
 mod observe;
+mod planning;
 mod pool;
 mod registry;
 mod request;

@@ -1,7 +1,22 @@
 //! Between the question and its SQL: what can be known before the database is asked.
+//!
+//! A checked query becomes a [`Logical`] plan; named [`rules`] rewrite it until none has anything to
+//! say. What the rules decide beside the query itself (how a test is written, which arms are read
+//! apart) is the plan's [`Access`](crate::sql::Access), which the compiler in `src/sql` follows.
 
-mod contradiction;
+mod logical;
+mod normal;
+mod optimizer;
+mod order;
+mod rewritten;
+mod rules;
+mod satisfiable;
 mod slices;
+mod text;
 
-pub use contradiction::is_contradiction;
+pub use logical::Logical;
+pub use optimizer::{AppliedRule, Facts, Optimized, optimize, optimize_by};
+pub use rewritten::rewrite;
+pub use rules::{RULES, Rule};
+pub use satisfiable::is_contradiction;
 pub use slices::{Cut, Slicing, cuts, slicing, times};

@@ -21,6 +21,8 @@ pub struct Step {
     index: Option<String>,
     condition: Option<String>,
     rows: f64,
+    /// Bytes of a row.
+    width: f64,
     cost: f64,
     actual: Option<Actual>,
     details: Map<String, Wire>,
@@ -92,6 +94,21 @@ impl Plan {
         })
     }
 
+    /// What PostgreSQL expects to pay, in its own unit.
+    pub const fn cost(&self) -> f64 {
+        self.root.cost
+    }
+
+    /// How many rows it expects.
+    pub const fn rows(&self) -> f64 {
+        self.root.rows
+    }
+
+    /// How many bytes of them.
+    pub fn bytes(&self) -> f64 {
+        self.root.rows * self.root.width
+    }
+
     fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         self.root.warn(&mut warnings);
@@ -155,6 +172,7 @@ fn step(node: &Wire) -> Step {
         index: text("Index Name"),
         condition: (!conditions.is_empty()).then(|| conditions.join(" AND ")),
         rows: number("Plan Rows"),
+        width: number("Plan Width"),
         cost: number("Total Cost"),
         actual,
         details,

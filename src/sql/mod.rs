@@ -5,6 +5,7 @@
 //! where they are plain words, so that an index on the same expression serves even a generic
 //! plan, and bound where they are not.
 
+mod access;
 mod aggregate;
 mod analysis;
 mod bucket;
@@ -24,14 +25,16 @@ mod writer;
 
 pub mod explain;
 
+pub use access::Access;
 pub use analysis::analyse;
+pub use condition::tells_type;
 pub use definition::{index_expression, index_predicate, text_expression};
 pub use expression::{Called, Checked, check as check_expression};
 pub use literal::quote_literal;
 pub use partial::{
     Merge, Merged, Partial, Share, Typed, bucket_starts, has_states, merged, partial,
 };
-pub use select::{KeySource, Purpose, Statement, Target, compile, compile_at};
+pub use select::{KeySource, Purpose, Statement, Target, compile, compile_at, compile_plan};
 pub use user::as_json;
 pub use writer::Bind;
 

@@ -55,6 +55,13 @@ impl Writer<'_> {
                 .sql(" + ")
                 .interval(micros);
         }
+        let bounds = (relation.0 as usize)
+            .checked_sub(1)
+            .and_then(|i| self.access.join_bounds.get(i))
+            .filter(|bounds| !bounds.is_always());
+        if let Some(bounds) = bounds {
+            self.sql(" AND ").condition(bounds);
+        }
         self.sql(")")
     }
 

@@ -1,5 +1,6 @@
 //! The statement of a query.
 
+use super::access::{Access, PLAIN};
 use super::keyset::{SortKey, foreign_cursor, sort_keys};
 use super::partial::Merged;
 use super::writer::{Bind, Writer};
@@ -68,7 +69,7 @@ pub struct KeySource {
 /// The protocol counts the values of a statement by 16 bits.
 const MAX_BINDS: usize = u16::MAX as usize;
 
-/// Compiles a query. Needs no database.
+/// Compiles a query as it stands. Needs no database.
 ///
 /// # Errors
 /// INVALID_QUERY at `after` for a cursor that is not this query's, at `filter` for more values than
@@ -105,6 +106,31 @@ pub fn compile_over(
         });
     }
     let identity = query.identity(&target.table.quoted());
+    written(query, &PLAIN, target, (purpose, identity), (merged, clock))
+}
+
+/// Compiles a query as it was planned, with its own clock or a given one. `identity` is that of the
+/// query that was asked.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_plan(
+    query: &EventQuery,
+    access: &Access,
+    target: &Target,
+    (purpose, identity): (Purpose, u64),
+    clock: Option<Timestamp>,
+) -> Result<Statement> {
+    written(query, access, target, (purpose, identity), (None, clock))
+}
+
+fn written(
+    query: &EventQuery,
+    access: &Access,
+    target: &Target,
+    (purpose, identity): (Purpose, u64),
+    (merged, clock): (Option<&Merged>, Option<Timestamp>),
+) -> Result<Statement> {
     let order = query.order();
     let keys = sort_keys(&order, target.code_point_collation);
     let page = Page::of(query, identity)?;
@@ -112,6 +138,7 @@ pub fn compile_over(
     let mut w = Writer::new(&target.table);
     w.frozen_clock = page.clock.or(clock);
     w.merged = merged;
+    w.access = access;
 
     let outputs = outputs(query);
     w.sql("SELECT ");

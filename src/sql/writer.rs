@@ -5,6 +5,7 @@ use std::{fmt::Write, sync::Arc};
 use serde_json::{Value as Wire, json};
 use uuid::Uuid;
 
+use super::access::{Access, PLAIN};
 use super::partial::Merged;
 use crate::model::{
     field::Relation,
@@ -113,6 +114,8 @@ impl From<&Value> for Bind {
 pub struct Writer<'a> {
     /// The event table's names.
     pub table: &'a TableNames,
+    /// How the query is read.
+    pub access: &'a Access,
     /// The clock of page one, on the pages behind it, or of all slices.
     pub frozen_clock: Option<Timestamp>,
     /// What the groups are made from, where that is not the events.
@@ -128,6 +131,7 @@ impl<'a> Writer<'a> {
     pub fn new(table: &'a TableNames) -> Self {
         Self {
             table,
+            access: &PLAIN,
             frozen_clock: None,
             merged: None,
             standalone: false,

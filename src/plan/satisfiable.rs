@@ -1,4 +1,4 @@
-//! Filters that no event can satisfy: they are answered without the database.
+//! Whether any event can satisfy a filter.
 //!
 //! Sound and not complete. Each field that a conjunction constrains is narrowed to an interval,
 //! a finite set, or nothing; a disjunction is contradictory where all its arms are. What is not
@@ -7,10 +7,8 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use crate::model::{
-    field::Field,
-    value::{JsonType, Value},
-};
+use super::order::{different_types, equal, order};
+use crate::model::{field::Field, value::Value};
 use crate::query::{CompareOp, Condition, Leaf, MatchKind, Test};
 
 /// Whether the condition holds for no event whatever.
@@ -211,51 +209,6 @@ fn within(value: &Value, bound: Option<Bound<'_>>, wanted: Ordering) -> bool {
         Some(Ordering::Equal) => bound.inclusive,
         Some(o) => o == wanted,
         None => true,
-    }
-}
-
-fn different_types(a: &Value, b: &Value) -> bool {
-    matches!((a, b), (Value::Json(a), Value::Json(b)) if a.kind != b.kind)
-}
-
-/// Equality where it can be told without PostgreSQL.
-fn equal(a: &Value, b: &Value) -> Option<bool> {
-    match (a, b) {
-        _ if a == b => Some(true),
-        _ if different_types(a, b) => Some(false),
-        (Value::Json(j), Value::Json(_))
-            if matches!(j.kind, JsonType::Array | JsonType::Object) =>
-        {
-            None
-        }
-        _ => order(a, b).map(|o| o == Ordering::Equal),
-    }
-}
-
-/// The order of two values of a kind where it can be told without PostgreSQL. Numbers that are
-/// equal as doubles are told apart by PostgreSQL alone.
-fn order(a: &Value, b: &Value) -> Option<Ordering> {
-    match (a, b) {
-        (Value::Text(a), Value::Text(b)) => Some(a.cmp(b)),
-        (Value::Uuid(a), Value::Uuid(b)) => Some(a.cmp(b)),
-        (Value::Time(a), Value::Time(b)) => Some(a.cmp(b)),
-        (Value::Json(a), Value::Json(b)) if a.kind == b.kind => match a.kind {
-            JsonType::Null => Some(Ordering::Equal),
-            JsonType::Boolean => Some(a.text.cmp(&b.text)), // false < true, as their names are
-            JsonType::String => Some(a.as_text()?.cmp(&b.as_text()?)),
-            JsonType::Number if a.text == b.text => Some(Ordering::Equal),
-            JsonType::Number => match a
-                .text
-                .parse::<f64>()
-                .ok()?
-                .partial_cmp(&b.text.parse::<f64>().ok()?)?
-            {
-                Ordering::Equal if a.text.len().max(b.text.len()) > 15 => None,
-                known => Some(known),
-            },
-            JsonType::Array | JsonType::Object => (a.text == b.text).then_some(Ordering::Equal),
-        },
-        _ => None,
     }
 }
 

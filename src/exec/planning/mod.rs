@@ -1,0 +1,67 @@
+//! From a query to what is sent: the rules of `src/plan`, and what they may rely on.
+
+use std::{
+    collections::HashSet,
+    sync::{PoisonError, RwLock},
+};
+
+use super::engine::Engine;
+use super::request::Planned;
+use crate::model::{Result, time::Timestamp};
+use crate::plan::{Facts, Optimized, RULES, Rule, optimize_by};
+use crate::query::EventQuery;
+use crate::sql::Purpose;
+
+/// What a client knows for planning.
+#[derive(Default)]
+pub struct Planning {
+    /// Rules that are left out: for tests and benchmarks, which compare with and without.
+    without: RwLock<HashSet<String>>,
+}
+
+impl Engine {
+    /// A query, rewritten by the rules.
+    pub fn optimize(&self, query: &EventQuery) -> Optimized {
+        let target = self.target();
+        let facts = Facts { target: &target };
+        let without = (self.planning.without.read()).unwrap_or_else(PoisonError::into_inner);
+        if without.is_empty() {
+            return optimize_by(RULES, query, &facts);
+        }
+        let rules: Vec<&dyn Rule> = (RULES.iter().copied())
+            .filter(|rule| !without.contains(rule.name()))
+            .collect();
+        optimize_by(&rules, query, &facts)
+    }
+
+    /// What a checked query comes to.
+    ///
+    /// # Errors
+    /// INVALID_QUERY
+    pub fn plan(&self, query: &EventQuery, purpose: Purpose) -> Result<Planned> {
+        self.plan_at(query, purpose, None)
+    }
+
+    /// The same with a clock for its windows.
+    ///
+    /// # Errors
+    /// INVALID_QUERY
+    pub fn plan_at(
+        &self,
+        query: &EventQuery,
+        purpose: Purpose,
+        clock: Option<Timestamp>,
+    ) -> Result<Planned> {
+        let optimized = self.optimize(query);
+        Ok(Planned {
+            statement: optimized.compile(query, &self.target(), purpose, clock)?,
+            is_empty: optimized.plan.is_empty(),
+        })
+    }
+
+    /// Leaves rules out from now on, by their names. For tests and benchmarks.
+    pub fn leave_out(&self, names: Vec<String>) {
+        let mut without = (self.planning.without.write()).unwrap_or_else(PoisonError::into_inner);
+        *without = names.into_iter().collect();
+    }
+}
