@@ -14,6 +14,10 @@ use crate::query::{
 /// Puts what the rules made of `asked` into the query's own JSON; what they left alone stays as the
 /// caller wrote it.
 pub fn rewrite(wire: &mut Wire, asked: &EventQuery, planned: &EventQuery) {
+    // A cursor goes with the filter that it was made under.
+    if asked.after.is_some() {
+        return;
+    }
     let aliases = Aliases::of(wire);
     if normal(&asked.filter) != planned.filter {
         wire["filter"] = if planned.filter.is_always() {
