@@ -2,21 +2,19 @@
 
 /** The client: opening it, what it offers, and closing it. */
 
-const { EventsError, fromNative, unwrap } = require('./errors.js')
+const { fromNative, unwrap } = require('./errors.js')
 const { Analytics } = require('./analytics')
 const { QueryBuilder } = require('./builder.js')
 const { append, importEvents } = require('./ingest.js')
 const { IndexManager } = require('./indexes.js')
 const { PerformanceMonitor } = require('./monitor')
+const { QueryCache } = require('./cache.js')
 const { connectOptions } = require('./options.js')
 const { Optimizer } = require('./optimizer.js')
 const { withSnapshot } = require('./snapshot.js')
 const { sql } = require('./sql.js')
 const { forwardLogs } = require('./logs.js')
 const { encodeQuery } = require('./wire.js')
-
-/** Parts of the contract that this version does not build yet. */
-const LATER = ['cache']
 
 class EventsClient {
   #core
@@ -30,6 +28,7 @@ class EventsClient {
     this.analytics = new Analytics(core)
     this.monitor = new PerformanceMonitor(core.monitor)
     this.indexes = new IndexManager(core.native)
+    this.cache = new QueryCache(core)
     Object.freeze(this)
   }
 
@@ -84,14 +83,6 @@ class EventsClient {
   }
 }
 
-for (const part of LATER) {
-  Object.defineProperty(EventsClient.prototype, part, {
-    get() {
-      throw new EventsError('UNSUPPORTED', `client.${part} is not part of this version`)
-    },
-    configurable: true
-  })
-}
 if (Symbol.asyncDispose !== undefined) {
   Object.defineProperty(EventsClient.prototype, Symbol.asyncDispose, {
     value: function asyncDispose() {
@@ -103,7 +94,7 @@ if (Symbol.asyncDispose !== undefined) {
 }
 
 async function connect(options) {
-  const { core, monitor, onLog, embedded, migrate } = connectOptions(options)
+  const { core, monitor, cache, onLog, embedded, migrate } = connectOptions(options)
   let server
   if (embedded !== undefined) {
     // Loaded where it is wanted: it starts processes, and most services never need it.
@@ -112,7 +103,7 @@ async function connect(options) {
     core.url = server.url
   }
   try {
-    const native = open(core, monitor)
+    const native = open(core, monitor, cache)
     if (onLog !== undefined) forwardLogs(native, onLog)
     try {
       unwrap(await native.connect())
@@ -130,10 +121,10 @@ async function connect(options) {
   }
 }
 
-function open(core, monitor) {
+function open(core, monitor, cache) {
   const { NativeClient } = require('./native.js')
   try {
-    return NativeClient.open(encodeQuery(core), encodeQuery(monitor, ['monitor']))
+    return NativeClient.open(encodeQuery(core), encodeQuery(monitor, ['monitor']), encodeQuery(cache, ['cache']))
   } catch (error) {
     throw error.message.startsWith('{') ? fromNative(JSON.parse(error.message)) : error
   }

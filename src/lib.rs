@@ -6,6 +6,7 @@
 //! bindings   napi classes that hold an inner and delegate; the only place that knows Node
 //! analytics  statistics, processes, pipelines, sequences and patterns
 //! index      indexes: built, analysed, recommended, tuned
+//! cache      answers that are kept, and kept current by reading only what is new
 //! ingest     append and bulk import
 //! migrate    the schema, and how an existing table is adopted
 //! monitor    what runs, what ran and how well; its log in the database
@@ -18,6 +19,7 @@
 //! ```
 
 pub mod analytics;
+pub mod cache;
 pub mod ddl;
 pub mod exec;
 pub mod index;

@@ -9,12 +9,14 @@ use serde_json::{Value as Wire, json};
 use tracing::Instrument;
 
 use super::answer::{answer, promised};
+use super::cache::cache_options;
 use super::inbox::{Inbox, NativeStream};
 use super::logs::Kept;
 use super::port::Port;
 use super::runtime;
 use super::value::Made;
 use crate::analytics::matching;
+use crate::cache::Cache;
 use crate::exec::{
     Config, Engine, ExplainOptions, Mode, Observer, Run, RunOptions, Shape, UserSql, describe,
 };
@@ -31,6 +33,7 @@ pub struct NativeClient {
     port: Arc<Port>,
     monitor: Arc<Monitor>,
     indexes: Arc<Indexes>,
+    cache: Arc<Cache>,
     listening: Kept,
 }
 
@@ -51,13 +54,14 @@ struct SqlCall {
 
 #[napi]
 impl NativeClient {
-    /// A client of these options, those of its monitor apart. Connects to nothing yet. Throws an error whose message is the
+    /// A client of these options, those of its monitor and its cache apart. Connects to nothing yet. Throws an error whose message is the
     /// JSON of what is wrong.
     #[napi(factory, catch_unwind)]
-    pub fn open(env: Env, options: String, monitor: String) -> Result<Self> {
+    pub fn open(env: Env, options: String, monitor: String, cache: String) -> Result<Self> {
         let refused = |e: model::Error| Error::from_reason(describe(&e, None).to_string());
         let config = Config::from_json(&options).map_err(refused)?;
         let monitor = monitor_options(&monitor).map_err(refused)?;
+        let cache = cache_options(&cache).map_err(refused)?;
         let _inside = runtime::handle()?.enter();
         let monitor = Arc::new(Monitor::new(monitor));
         let observer: Arc<dyn Observer> = Arc::<Monitor>::clone(&monitor);
@@ -68,6 +72,7 @@ impl NativeClient {
             engine,
             port: Port::of(env.raw())?,
             monitor,
+            cache: Cache::new(cache),
             listening: Kept::default(),
         })
     }
@@ -281,6 +286,11 @@ impl NativeClient {
         (Arc::clone(&self.engine), Arc::clone(&self.port))
     }
 
+    /// Its cache.
+    pub fn cache(&self) -> Arc<Cache> {
+        Arc::clone(&self.cache)
+    }
+
     /// Its monitor.
     pub fn monitor(&self) -> Arc<Monitor> {
         Arc::clone(&self.monitor)
@@ -309,6 +319,11 @@ impl NativeClient {
         let options = call_options(options)?.run();
         if !is_sql {
             if let Some(run) = matching::enter(&self.engine, call, &options, mode)? {
+                return Ok(run);
+            }
+            if mode == Mode::Buffered
+                && let Some(run) = self.cache.enter(&self.engine, call, &options)?
+            {
                 return Ok(run);
             }
             return self.engine.enter(call, options, mode);

@@ -10,6 +10,7 @@
 
 mod analytics;
 mod answer;
+mod cache;
 mod client;
 mod file_lock;
 mod importer;

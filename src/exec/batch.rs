@@ -192,6 +192,11 @@ impl<'s> Writer<'s> {
         Batch { json, last: false }
     }
 
+    /// What the last batch begins with, up to its last row, and the cursor where rows are left.
+    pub fn into_parts(self) -> (Vec<u8>, Option<Cursor>) {
+        (self.json, self.cursor.filter(|_| self.more))
+    }
+
     /// The last batch. `end` describes the whole result; the cursor is added where rows are left.
     pub fn finish(mut self, mut end: Wire) -> Batch {
         if let (true, Some(cursor)) = (self.more, &self.cursor) {

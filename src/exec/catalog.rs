@@ -2,11 +2,13 @@
 
 use sqlx::{PgConnection, Row, postgres::types::Oid};
 
+use super::arguments::sql_text;
 use crate::model::{
     catalog::{Table, TableColumn},
     field::Holds,
     table::quote_ident,
 };
+use crate::sql::REALM;
 
 /// The settings of a session, in the one round trip that also learns the backend's pid.
 ///
@@ -51,6 +53,13 @@ pub const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONL
 /// What a transaction sees.
 pub const SNAPSHOT: &str = "SELECT pg_current_snapshot()::text";
 
+/// The isolation of the exact cache: READ COMMITTED plans a statement before it takes its snapshot, and
+/// a partition that is attached between the two would be missing from an answer that claims to have
+/// seen it. As a default of the session it costs no round trip.
+pub const REPEATABLE_READ: &str = "SET default_transaction_isolation = 'repeatable read'";
+/// The isolation that the server has for others.
+pub const DEFAULT_ISOLATION: &str = "RESET default_transaction_isolation";
+
 /// The end of it, and of locks of the session, which a transaction's end does not release.
 pub const ROLL_BACK: &str = "ROLLBACK; SELECT pg_advisory_unlock_all()";
 
@@ -65,6 +74,8 @@ pub struct Facts {
     pub code_point_collation: bool,
     /// For people, such as `18.4`.
     pub version: String,
+    /// The database, and what an answer depends on beside the query.
+    pub realm: String,
 }
 
 /// `datlocale` is called otherwise before PostgreSQL 17: `to_jsonb` finds either.
@@ -74,12 +85,12 @@ const FACTS: &str = "\
          WHERE c.oid = to_regclass(quote_ident($1))), current_schema(), 'public')::text, \
       (d.datlocprovider = 'c' AND d.datcollate IN ('C', 'POSIX')) \
         OR (d.datlocprovider = 'b' AND to_jsonb(d)->>'datlocale' IN ('C', 'C.UTF-8', 'PG_UNICODE_FAST')), \
-      current_setting('server_version') \
+      current_setting('server_version'), concat(d.oid, '.', {realm}) \
     FROM pg_database d WHERE d.datname = current_database()";
 
 /// Asks the catalog. `table` is the bare name, looked up along the search path.
 pub async fn facts(driver: &mut PgConnection, table: &str) -> Result<Facts, sqlx::Error> {
-    let row = sqlx::query(FACTS)
+    let row = sqlx::query(sql_text(&FACTS.replace("{realm}", REALM)))
         .persistent(false)
         .bind(table)
         .fetch_one(driver)
@@ -88,6 +99,7 @@ pub async fn facts(driver: &mut PgConnection, table: &str) -> Result<Facts, sqlx
         schema: row.try_get(0)?,
         code_point_collation: row.try_get::<Option<bool>, _>(1)?.unwrap_or(false),
         version: row.try_get(2)?,
+        realm: row.try_get(3)?,
     })
 }
 

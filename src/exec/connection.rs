@@ -29,6 +29,8 @@ pub struct Connection {
     pub in_transaction: bool,
     /// Whether a statement on it was parsed before the schema changed.
     pub outdated: bool,
+    /// Whether its transactions are REPEATABLE READ unless they say otherwise: for the exact cache.
+    pub repeatable: bool,
     /// The snapshot text at the time it was opened: a bound for tokens of empty answers.
     pub snapshot: String,
     /// Which database it is connected to.
@@ -97,6 +99,7 @@ impl Connection {
             driver,
             in_transaction: false,
             outdated: false,
+            repeatable: false,
             opened: now,
             idle_since: now,
             _open: open,
@@ -133,6 +136,22 @@ impl Connection {
             .fetch_one(&mut self.driver)
             .await?;
         row.try_get(0)
+    }
+
+    /// Makes its transactions REPEATABLE READ from now on, or what the server has for others. One
+    /// round trip where that is not so already.
+    pub async fn set_repeatable(&mut self, repeatable: bool) -> Result<(), sqlx::Error> {
+        if self.repeatable == repeatable {
+            return Ok(());
+        }
+        let set = if repeatable {
+            catalog::REPEATABLE_READ
+        } else {
+            catalog::DEFAULT_ISOLATION
+        };
+        sqlx::raw_sql(set).execute(&mut self.driver).await?;
+        self.repeatable = repeatable;
+        Ok(())
     }
 
     /// Forgets the statements that were parsed on it.

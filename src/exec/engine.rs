@@ -59,6 +59,7 @@ pub struct Engine {
     pub planning: Planning,
     target: RwLock<Arc<Target>>,
     catalog: RwLock<Arc<Catalog>>,
+    realm: RwLock<Arc<str>>,
     shapes: Shapes,
     /// What index hints came to before.
     pub hinted: Memory,
@@ -87,7 +88,9 @@ impl Engine {
             target: RwLock::new(Arc::new(Target {
                 table,
                 code_point_collation: false,
+                stand_in: None,
             })),
+            realm: RwLock::new(Arc::from("")),
             shapes: Shapes::default(),
             hinted: Memory::default(),
             observer,
@@ -141,8 +144,10 @@ impl Engine {
         let target = Target {
             table,
             code_point_collation: facts.code_point_collation,
+            stand_in: None,
         };
         *self.target.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(target);
+        *self.realm.write().unwrap_or_else(PoisonError::into_inner) = facts.realm.into();
         Ok(facts.version)
     }
 
@@ -150,6 +155,11 @@ impl Engine {
     /// a write `+` and its transaction.
     pub fn token(&self, seen: &str) -> String {
         Token::text(self.pool.origin(), seen)
+    }
+
+    /// The database, and what an answer depends on beside the query: role, search path, zone.
+    pub fn realm(&self) -> Arc<str> {
+        Arc::clone(&self.realm.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What queries compile to.
@@ -223,6 +233,9 @@ impl Engine {
         if query.hints.parallel == Some(true) && (query.hints.name_indexes() || !tables.is_empty())
         {
             declined.push(("parallel", "true".to_owned()));
+        }
+        if query.hints.cache.is_some() {
+            declined.push(("cache", "on".to_owned()));
         }
         let (source, shape) = if query.hints.name_indexes() {
             let shape = (tables.is_empty().then(|| self.plan(&query, purpose)))

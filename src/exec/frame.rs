@@ -72,9 +72,17 @@ impl Frame<'_> {
     /// # Errors
     /// TOO_MANY_QUERIES, POOL_TIMEOUT, CLOSED, or why the server could not be reached.
     pub async fn lease(&self) -> Result<Lease> {
+        self.lease_in(false).await
+    }
+
+    /// The same, whose transactions are REPEATABLE READ where `repeatable`.
+    ///
+    /// # Errors
+    /// As [`Frame::lease`].
+    pub async fn lease_in(&self, repeatable: bool) -> Result<Lease> {
         let asked = Instant::now();
         let place = self.engine.governor.enter(self.priority).await?;
-        let mut lease = self.engine.pool.acquire().await?;
+        let mut lease = self.engine.pool.acquire_in(repeatable).await?;
         lease.run_for(Arc::clone(self.ticket), Some(place));
         self.ticket.set_waited(asked.elapsed());
         if let Some(held) = &self.snapshot {
@@ -207,7 +215,7 @@ impl Frame<'_> {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if !(self.notes.is_empty() && told.hints.is_empty()) {
             let declined = self.notes.iter().map(|(hint, value)| {
-                json!({ "hint": hint, "value": value, "honoured": false, "reason": "not offered by this version" })
+                json!({ "hint": hint, "value": value, "honoured": false, "reason": declined(hint) })
             });
             end["hints"] = told.hints.iter().cloned().chain(declined).collect();
         }
@@ -216,5 +224,15 @@ impl Frame<'_> {
         }
         drop(told);
         end
+    }
+}
+
+/// Why a hint has no effect.
+pub fn declined(hint: &str) -> &'static str {
+    match hint {
+        "cache" => {
+            "streams, snapshots, queries of other tables and those with an index hint do not use the cache"
+        }
+        _ => "not offered by this version",
     }
 }

@@ -35,7 +35,7 @@ mod tables;
 mod user;
 
 pub use ascii::IntoAscii;
-pub use batch::{Batch, describe};
+pub use batch::{Batch, Writer as RowWriter, describe};
 pub use config::Config;
 
 pub use arguments::{arguments, sql_text};
@@ -44,8 +44,8 @@ pub use connection::Connection;
 pub use engine::{Engine, query_wire};
 pub use events::{event_texts, raw, write_value};
 pub use explain::{ExplainOptions, document};
-pub use fault::{fault, spares_connection};
-pub use frame::{Frame, Strategy};
+pub use fault::{fault, may_be_outdated, spares_connection};
+pub use frame::{Frame, Strategy, declined};
 pub use lease::Lease;
 pub use observe::{Ended, Observer, Status};
 pub use pool::Pool;

@@ -75,14 +75,23 @@ impl Pool {
     /// # Errors
     /// POOL_TIMEOUT, CLOSED, or why the server could not be reached.
     pub async fn acquire(self: &Arc<Self>) -> Result<Lease> {
+        self.acquire_in(false).await
+    }
+
+    /// A connection whose transactions are REPEATABLE READ where `repeatable`. Those that are so
+    /// already are taken first, so that the two kinds settle.
+    ///
+    /// # Errors
+    /// As [`Pool::acquire`].
+    pub async fn acquire_in(self: &Arc<Self>, repeatable: bool) -> Result<Lease> {
         // The ordinary case: a place and a connection are there, and no timer is needed.
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned()
-            && let Some(connection) = self.pop()
+            && let Some(connection) = self.pop(repeatable)
         {
-            return Ok(self.lease(connection, permit));
+            return self.lease(connection, permit, repeatable).await;
         }
         let wait = self.config.acquire_timeout;
-        tokio::time::timeout(wait, self.acquire_slowly())
+        tokio::time::timeout(wait, self.acquire_slowly(repeatable))
             .await
             .unwrap_or_else(|_| {
                 Err(Error::PoolTimeout(
@@ -94,7 +103,7 @@ impl Pool {
     /// A connection that nobody uses, or a new one where there may be more.
     pub async fn try_acquire(self: &Arc<Self>) -> Option<Lease> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
-        let connection = match self.pop() {
+        let connection = match self.pop(false) {
             Some(connection) => connection,
             None => Connection::open(&self.options, &self.open).await.ok()?,
         };
@@ -102,7 +111,7 @@ impl Pool {
             connection.close().await;
             return None;
         }
-        Some(self.lease(connection, permit))
+        self.lease(connection, permit, false).await.ok()
     }
 
     /// A connection beside those of the pool, and the right to it: as many more as there are of those.
@@ -145,12 +154,12 @@ impl Pool {
         }
     }
 
-    async fn acquire_slowly(self: &Arc<Self>) -> Result<Lease> {
+    async fn acquire_slowly(self: &Arc<Self>, repeatable: bool) -> Result<Lease> {
         let permit = Arc::clone(&self.permits)
             .acquire_owned()
             .await
             .map_err(|_| Error::Closed)?;
-        let connection = match self.pop() {
+        let connection = match self.pop(repeatable) {
             Some(connection) => connection,
             None => Connection::open(&self.options, &self.open)
                 .await
@@ -162,16 +171,35 @@ impl Pool {
         }
         self.note_snapshot(&connection.snapshot);
         *self.origin.lock().unwrap_or_else(PoisonError::into_inner) = connection.origin;
-        Ok(self.lease(connection, permit))
+        self.lease(connection, permit, repeatable).await
     }
 
-    fn lease(self: &Arc<Self>, connection: Connection, permit: OwnedSemaphorePermit) -> Lease {
-        Lease::new(connection, Arc::clone(self), permit)
+    async fn lease(
+        self: &Arc<Self>,
+        mut connection: Connection,
+        permit: OwnedSemaphorePermit,
+        repeatable: bool,
+    ) -> Result<Lease> {
+        if connection.set_repeatable(repeatable).await.is_err() {
+            // The server went away while it was idle, and so for all others that are.
+            self.forget_idle();
+            connection = Connection::open(&self.options, &self.open)
+                .await
+                .map_err(fault)?;
+            connection.set_repeatable(repeatable).await.map_err(fault)?;
+        }
+        Ok(Lease::new(connection, Arc::clone(self), permit))
     }
 
-    fn pop(&self) -> Option<Connection> {
+    fn pop(&self, repeatable: bool) -> Option<Connection> {
         loop {
-            let connection = self.idle().pop()?;
+            let connection = {
+                let mut idle = self.idle();
+                match idle.iter().rposition(|c| c.repeatable == repeatable) {
+                    Some(fit) => idle.remove(fit),
+                    None => idle.pop()?,
+                }
+            };
             if connection.opened.elapsed() < self.config.max_lifetime {
                 return Some(connection);
             }

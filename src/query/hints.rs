@@ -2,6 +2,7 @@
 
 use serde_json::Value as Wire;
 
+use super::freshness::Freshness;
 use crate::model::{
     Error, Result,
     path::Path,
@@ -37,6 +38,8 @@ pub struct Hints {
     pub parallel: Option<bool>,
     /// How many at most.
     pub workers: Option<u64>,
+    /// How the cache may answer; `None` where it may not.
+    pub cache: Option<Freshness>,
     /// Asked for and not acted on: the hint, its value in words.
     pub declined: Vec<(&'static str, String)>,
 }
@@ -79,11 +82,7 @@ impl Hints {
                 }
                 "useIndex" => hints.use_index = names(value, &here)?,
                 "forceIndex" => hints.force_index = names(value, &here)?,
-                "cache" => {
-                    if !matches!(value, Wire::Bool(false)) {
-                        hints.declined.push(("cache", "on".to_owned()));
-                    }
-                }
+                "cache" => hints.cache = Freshness::parse(value, &here)?,
                 _ => {
                     if value.as_str() != Some("primary") {
                         hints.declined.push((

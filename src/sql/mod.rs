@@ -11,6 +11,7 @@ mod analysis;
 mod bucket;
 mod condition;
 mod definition;
+mod exact;
 mod expression;
 mod field;
 mod group;
@@ -29,6 +30,7 @@ pub use access::Access;
 pub use analysis::analyse;
 pub use condition::tells_type;
 pub use definition::{index_expression, index_predicate, text_expression};
+pub use exact::{Base, MOST_NEW, REALM, Stamped, check, fill, merged_list};
 pub use expression::{Called, Checked, check as check_expression};
 pub use literal::quote_literal;
 pub use partial::{

@@ -22,6 +22,9 @@ impl Writer<'_> {
     fn source(&mut self, source: &Source) -> &mut Self {
         match source {
             Source::Events => {
+                if let Some(relation) = self.stand_in {
+                    return self.sql(relation);
+                }
                 let table = self.table.quoted();
                 self.sql(&table)
             }

@@ -19,6 +19,8 @@ pub struct Target {
     pub table: TableNames,
     /// Whether the database's own collation orders text by code point.
     pub code_point_collation: bool,
+    /// A relation of the statement that is read in the place of the event table.
+    pub stand_in: Option<&'static str>,
 }
 
 /// What a statement is for.
@@ -139,6 +141,7 @@ fn written(
     w.frozen_clock = page.clock.or(clock);
     w.merged = merged;
     w.access = access;
+    w.stand_in = target.stand_in;
 
     let outputs = outputs(query);
     w.sql("SELECT ");

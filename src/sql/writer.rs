@@ -122,6 +122,8 @@ pub struct Writer<'a> {
     pub merged: Option<&'a Merged>,
     /// Written for an index: values as literals, columns without the relation's alias.
     standalone: bool,
+    /// The relation that is read in the place of the event table.
+    pub stand_in: Option<&'static str>,
     text: String,
     binds: Vec<Bind>,
 }
@@ -135,6 +137,7 @@ impl<'a> Writer<'a> {
             frozen_clock: None,
             merged: None,
             standalone: false,
+            stand_in: None,
             text: String::with_capacity(512),
             binds: Vec::new(),
         }
@@ -144,6 +147,14 @@ impl<'a> Writer<'a> {
     pub fn standalone(table: &'a TableNames) -> Self {
         Self {
             standalone: true,
+            ..Self::new(table)
+        }
+    }
+
+    /// More text for a statement that has binds already.
+    pub fn behind_binds(table: &'a TableNames, binds: Vec<Bind>) -> Self {
+        Self {
+            binds,
             ..Self::new(table)
         }
     }

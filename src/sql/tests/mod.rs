@@ -22,6 +22,7 @@ fn target(code_point_collation: bool) -> Target {
             columns: ColumnNames::default(),
         },
         code_point_collation,
+        stand_in: None,
     }
 }
 

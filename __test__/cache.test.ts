@@ -1,0 +1,407 @@
+// Cached answers: as fresh as was asked for, and nothing older, whatever is done to the table.
+import pg from 'pg'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { CacheHint, EventsClient, QueryResult } from '../index.js'
+import { TestDatabase } from './support/database'
+
+let database: TestDatabase
+let events: EventsClient
+let next = 0
+
+beforeAll(async () => {
+  database = await TestDatabase.create({ events: 500 })
+  events = await database.connect()
+})
+afterAll(async () => {
+  await database.admin.query(`DROP ROLE IF EXISTS ${database.name}_role`)
+  await database.drop()
+})
+
+const strict = { consistency: 'strict' } satisfies CacheHint
+
+/** A type that no other test writes. */
+const fresh = () => `CACHE.T${next++}.X`
+
+const add = (type: string, count = 1, timestamp?: string) =>
+  events.append(Array.from({ length: count }, () => (timestamp ? { type, timestamp } : { type })))
+
+const counted = (type: string, hint: CacheHint | true = strict, client = events) =>
+  client
+    .query()
+    .where({ eventTypes: [type] })
+    .count()
+    .cache(hint === true ? undefined : hint)
+    .execute() as Promise<QueryResult<{ count: number }>>
+
+const outcome = async (asked: Promise<QueryResult<{ count: number }>>) => {
+  const { rows, cache } = await asked
+  return [cache, rows[0]?.count]
+}
+
+describe('strict', () => {
+  it('answers from memory until something matching is new', async () => {
+    const type = fresh()
+    expect(await outcome(counted(type))).toEqual(['miss', 0])
+    expect(await outcome(counted(type))).toEqual(['memory', 0])
+    await add(fresh())
+    expect(await outcome(counted(type))).toEqual(['memory', 0])
+    await add(type, 2)
+    expect((await counted(type)).rows[0]?.count).toBe(2)
+    expect(await outcome(counted(type))).toEqual(['memory', 2])
+  })
+
+  it('sees late commits: a transaction that was open when the answer was read', async () => {
+    const type = fresh()
+    const writer = new pg.Client({ connectionString: database.url })
+    await writer.connect()
+    const insert = `INSERT INTO events (event_id, event_type, "timestamp") VALUES (gen_random_uuid(), $1, '2001-01-01Z')`
+    try {
+      await writer.query('BEGIN')
+      await writer.query(insert, [type])
+      await writer.query('SAVEPOINT a')
+      await writer.query(insert, [type])
+      await writer.query('ROLLBACK TO a')
+      await counted(type)
+      // Others begin and end meanwhile.
+      await add(type)
+      expect((await counted(type)).rows[0]?.count).toBe(1)
+      await writer.query('COMMIT')
+      expect((await counted(type)).rows[0]?.count).toBe(2)
+      expect(await outcome(counted(type))).toEqual(['memory', 2])
+    } finally {
+      await writer.end()
+    }
+  })
+
+  it('gives fresh objects', async () => {
+    const list = () => events.query().orderBy('timestamp').limit(3).cache(strict).execute()
+    const [first] = (await list()).rows
+    Object.assign(first?.tags ?? {}, { text: 'spoilt' })
+    const again = await list()
+    expect(again.cache).toBe('memory')
+    const { rows } = await events.query().orderBy('timestamp').limit(3).execute()
+    expect(again.rows).toEqual(rows)
+  })
+})
+
+describe('lists', () => {
+  it.each(['asc', 'desc'] as const)('merge new rows, ordered %s and cut', async direction => {
+    const type = fresh()
+    const list = (cached: boolean) => {
+      const query = events
+        .query()
+        .where({ eventTypes: [type] })
+        .orderBy('timestamp', direction)
+        .limit(3)
+      return (cached ? query.cache(strict) : query).execute()
+    }
+    for (const [i, day] of ['03', '01', '05', '02', '09', '04'].entries()) {
+      await add(type, 1, `2020-01-${day}T00:00:00Z`)
+      const [kept, direct] = [await list(true), await list(false)]
+      expect(kept.cache).toBe(i === 0 ? 'miss' : 'delta')
+      expect(kept.rows).toEqual(direct.rows)
+      expect(kept.nextCursor).toBe(direct.nextCursor)
+    }
+    const first = await list(true)
+    const rest = events
+      .query()
+      .where({ eventTypes: [type] })
+      .orderBy('timestamp', direction)
+      .after(first.nextCursor)
+    const [page, cached] = [await rest.execute(), await rest.cache(strict).execute()]
+    expect(cached.rows).toEqual(page.rows)
+    expect(page.rows).toHaveLength(3)
+  })
+
+  it('without a limit take the new rows in', async () => {
+    const type = fresh()
+    const list = () =>
+      events
+        .query()
+        .where({ eventTypes: [type] })
+        .cache(strict)
+        .execute()
+    expect((await list()).rows).toEqual([])
+    await add(type, 2)
+    expect(await list()).toMatchObject({ cache: 'delta', rowCount: 2 })
+  })
+})
+
+describe('bounded', () => {
+  it('answers from memory while the answer is young enough', async () => {
+    const type = fresh()
+    const hint = { maxStaleness: '10 minutes' } as const
+    expect(await outcome(counted(type, hint))).toEqual(['miss', 0])
+    await add(type)
+    expect(await outcome(counted(type, hint))).toEqual(['memory', 0])
+    expect((await counted(type)).rows[0]?.count).toBe(1)
+    // The strict read brought it up to date for all.
+    expect(await outcome(counted(type, hint))).toEqual(['memory', 1])
+  })
+
+  it('is never older than promised', async () => {
+    const type = fresh()
+    const committed: number[] = []
+    await counted(type, { maxStaleness: 50 })
+    for (let i = 0; i < 40; i++) {
+      await add(type)
+      committed.push(performance.now())
+      const asked = performance.now()
+      const { rows } = await counted(type, { maxStaleness: 50 })
+      const atLeast = committed.filter(at => at < asked - 50).length
+      expect(rows[0]?.count).toBeGreaterThanOrEqual(atLeast)
+    }
+  })
+})
+
+describe('session', () => {
+  it('includes the write and the answer behind a token', async () => {
+    const type = fresh()
+    await counted(type)
+    const other = await database.connect()
+    const { token } = await other.append([{ type }])
+    expect((await counted(type, { consistency: 'session', token })).rows[0]?.count).toBe(1)
+    const seen = await counted(type, strict, other)
+    expect(await outcome(counted(type, { token: seen.token }))).toEqual([expect.any(String), 1])
+  })
+
+  it('refuses what is no token', async () => {
+    const refused = { code: 'INVALID_QUERY', path: 'hints.cache.token' }
+    await expect(counted(fresh(), { token: 'nonsense' })).rejects.toMatchObject(refused)
+  })
+})
+
+describe('what the owner does to the table', () => {
+  const change = (statement: string) =>
+    database.admin.query(`BEGIN;
+      SELECT set_config('tamma_events.change_in_transaction', pg_current_xact_id()::text, true);
+      ${statement}; COMMIT`)
+
+  it.each([
+    ['DELETE', (type: string) => change(`DELETE FROM events WHERE event_type = '${type}'`), 0],
+    ['UPDATE', (type: string) => change(`UPDATE events SET event_type = 'CACHE.GONE' WHERE event_type = '${type}'`), 0]
+  ] as const)('%s is seen', async (_, act, left) => {
+    const type = fresh()
+    await add(type, 3)
+    expect((await counted(type)).rows[0]?.count).toBe(3)
+    await act(type)
+    expect((await counted(type)).rows[0]?.count).toBe(left)
+    expect(await outcome(counted(type))).toEqual(['memory', left])
+  })
+
+  it('a disabled trigger voids what was kept, and nothing is kept until it is back', async () => {
+    const type = fresh()
+    await add(type)
+    await counted(type)
+    await database.admin.query('ALTER TABLE events DISABLE TRIGGER zzz_tamma_guard_insert')
+    try {
+      // Past the default: the delta can't find it.
+      await database.admin.query(
+        `INSERT INTO events (event_id, event_type, "timestamp", transaction_id) VALUES (gen_random_uuid(), $1, now(), '3')`,
+        [type]
+      )
+      const seen = await counted(type)
+      expect(seen.rows[0]?.count).toBe(2)
+      expect(seen.cache).toBe('off')
+      expect(seen.hints).toEqual([
+        { hint: 'cache', value: 'strict', honoured: false, reason: expect.stringContaining('trigger') }
+      ])
+    } finally {
+      await database.admin.query('ALTER TABLE events ENABLE ALWAYS TRIGGER zzz_tamma_guard_insert')
+    }
+  })
+
+  it('transaction ids of the future are not kept', async () => {
+    const type = fresh()
+    const admin = database.admin
+    await admin.query('ALTER TABLE events DISABLE TRIGGER zzz_tamma_guard_insert')
+    await admin.query(
+      `INSERT INTO events (event_id, event_type, "timestamp", transaction_id)
+       SELECT gen_random_uuid(), $1, now(), (pg_current_xact_id()::text::bigint + 20)::text::xid8`,
+      [type]
+    )
+    await admin.query('ALTER TABLE events ENABLE ALWAYS TRIGGER zzz_tamma_guard_insert')
+    for (let i = 0; i < 30; i++) {
+      expect((await counted(type)).rows[0]?.count).toBe(1)
+      await admin.query('SELECT pg_current_xact_id()')
+    }
+    await exactAgain(type)
+  })
+
+  it('without a nonce nothing is kept', async () => {
+    const type = fresh()
+    const { rows } = await database.admin.query('DELETE FROM events_incarnation RETURNING nonce')
+    const seen = await counted(type)
+    expect(seen.cache).toBe('off')
+    expect(seen.hints?.[0]?.reason).toContain('nonce')
+    await add(type)
+    expect((await counted(type)).rows[0]?.count).toBe(1)
+    await database.admin.query('INSERT INTO events_incarnation (nonce) VALUES ($1)', [rows[0].nonce])
+    await exactAgain(type)
+  })
+
+  it('TRUNCATE is seen', async () => {
+    const other = await TestDatabase.create({ events: 50 })
+    const client = await other.connect()
+    const count = async () => (await client.query().count().cache(strict).execute()).rows[0]
+    expect(await count()).toEqual({ count: 50 })
+    await other.admin.query('ALTER TABLE events DISABLE TRIGGER tamma_1_refuse_truncate; TRUNCATE events')
+    expect(await count()).toEqual({ count: 0 })
+    await other.drop()
+  })
+
+  it('a table without transaction_id is answered, and the hint says why not from the cache', async () => {
+    const other = await TestDatabase.create({ events: 20 })
+    await other.admin.query('ALTER TABLE events DROP COLUMN transaction_id CASCADE')
+    const client = await other.connect()
+    const count = (hint: CacheHint) => client.query().count().cache(hint).execute()
+    const seen = await count(strict)
+    expect(seen).toMatchObject({ cache: 'off', rows: [{ count: 20 }], hints: [{ hint: 'cache', honoured: false }] })
+    // By age alone, which is what bounded promises.
+    expect(await count({ maxStaleness: '1 minute' })).toMatchObject({ cache: 'miss', rows: [{ count: 20 }] })
+    expect(await count({ maxStaleness: '1 minute' })).toMatchObject({ cache: 'memory', rows: [{ count: 20 }] })
+    await other.drop()
+  })
+})
+
+/** What can't be exact is not tried again for two seconds. */
+async function exactAgain(type: string) {
+  await expect.poll(async () => (await counted(type)).cache, { timeout: 10_000, interval: 100 }).not.toBe('off')
+}
+
+describe('windows that end at the clock', () => {
+  it('let events of the future in when their time has come', async () => {
+    const type = fresh()
+    const recent = () =>
+      events
+        .query()
+        .where({ eventTypes: [type] })
+        .timeWindow({ last: '1 hour' })
+        .count()
+        .cache(strict)
+        .execute()
+    await add(type, 1, new Date(Date.now() + 400).toISOString())
+    await add(type, 1, new Date(Date.now() - 3_600_000 + 900).toISOString())
+    const counts = new Set<number>()
+    await expect
+      .poll(
+        async () => {
+          const direct = async () =>
+            (
+              await events
+                .query()
+                .where({ eventTypes: [type] })
+                .timeWindow({ last: '1 hour' })
+                .count()
+                .execute()
+            ).rows[0]
+          const [before, cached, after] = [await direct(), (await recent()).rows[0], await direct()]
+          if (before?.count === after?.count) expect(cached).toEqual(before)
+          counts.add(cached?.count ?? -1)
+          return performance.now() && counts.size > 1 && cached?.count === 1 && counts.has(1)
+        },
+        { timeout: 10_000, interval: 20 }
+      )
+      .toBe(true)
+  })
+})
+
+describe('keys', () => {
+  const filtered = (value: unknown) => ({
+    filter: { where: { field: 'data.n', op: 'eq', value } } as never,
+    hints: { cache: strict }
+  })
+  const key = (query: Parameters<EventsClient['cache']['keyOf']>[0], client = events) => client.cache.keyOf(query)
+
+  it('differ in all that matters', async () => {
+    const role = `${database.name}_role`
+    await database.admin.query(`CREATE ROLE ${role} LOGIN PASSWORD 'x' SUPERUSER`)
+    const url = new URL(database.url)
+    url.username = role
+    url.password = 'x'
+    const keys = [
+      key(filtered(1)),
+      key(filtered('1')),
+      key(filtered(true)),
+      key(filtered(null)),
+      key(filtered('é')),
+      key(filtered('e\u0301')),
+      key(filtered([1, 2])),
+      key(filtered([2, 1])),
+      key({ ...filtered(1), limit: 1 }),
+      key({ ...filtered(1), limit: 2 }),
+      key({ ...filtered(1), select: ['id'] }),
+      key({ ...filtered(1), selectAs: { a: 'id' } }),
+      key({ ...filtered(1), orderBy: [{ field: 'id' }] }),
+      key(filtered(1), await database.connect({ bigint: 'string' })),
+      key(filtered(1), await database.connect({ url: url.href })),
+      key(filtered(1), await database.connect({ url: `${database.url}?options=-c%20search_path%3Dpublic%2Cpg_temp` }))
+    ]
+    expect(new Set(keys).size).toBe(keys.length)
+  })
+
+  it('are the same for what means the same', () => {
+    expect(key(filtered(0))).toBe(key(filtered(-0)))
+    expect(key(filtered({ a: 1, b: 2 }))).toBe(key(filtered({ b: 2, a: 1 })))
+    expect(key({ filter: { eventTypes: ['A', 'B'] } })).toBe(key({ filter: { eventTypes: ['B', 'A', 'B'] } }))
+    expect(key({ ...filtered(1), id: 'x', hints: { cache: true, timeout: 5 } })).toBe(key(filtered(1)))
+  })
+
+  it('share an entry, and each gets a cursor of its own', async () => {
+    const of = (types: string[]) => events.query().where({ eventTypes: types }).limit(1)
+    const types = [(await events.query().limit(1).execute()).rows[0]?.type ?? '', 'PR.MERGED.SUCCESS']
+    await of(types).cache(strict).execute()
+    const turned = await of(types.toReversed()).cache(strict).execute()
+    expect(turned.cache).toBe('memory')
+    expect((await of(types.toReversed()).after(turned.nextCursor).execute()).rows).toHaveLength(1)
+  })
+})
+
+describe('one at a time', () => {
+  it('many who want one answer run one statement, and join no check that is on its way', async () => {
+    const type = fresh()
+    const before = await events.cache.getCacheStats()
+    const all = await Promise.all(Array.from({ length: 500 }, () => counted(type)))
+    expect(new Set(all.map(({ rows }) => rows[0]?.count))).toEqual(new Set([0]))
+    const after = await events.cache.getCacheStats()
+    expect(after.misses - before.misses).toBe(1)
+    expect(after.coalesced - before.coalesced).toBeGreaterThan(400)
+  })
+
+  it('a read never misses a write that was acknowledged before it', async () => {
+    const type = fresh()
+    let acknowledged = 0
+    const lanes = Array.from({ length: 8 }, async () => {
+      for (let i = 0; i < 40; i++) {
+        if (i % 4 === 0) {
+          await add(type)
+          acknowledged += 1
+        }
+        const atLeast = acknowledged
+        const { rows } = await counted(type)
+        expect(rows[0]?.count).toBeGreaterThanOrEqual(atLeast)
+      }
+    })
+    await Promise.all(lanes)
+  })
+})
+
+describe('memory', () => {
+  it('stays under its limit and counts what it throws out', async () => {
+    const client = await database.connect({ cache: { maxMemoryBytes: 400_000 } })
+    for (let n = 0; n < 200; n++) {
+      await client.query().where('data.n', 'gte', n).orderBy('timestamp').limit(20).cache(strict).execute()
+    }
+    const { entries, memoryBytes, evictions, maxMemoryBytes } = await client.cache.getCacheStats()
+    expect(memoryBytes).toBeLessThanOrEqual(maxMemoryBytes)
+    expect(memoryBytes).toBeGreaterThan(100_000)
+    expect(entries).toBeGreaterThan(5)
+    expect(evictions).toBeGreaterThan(50)
+  })
+})
+
+it('streams do not use the cache, and say so', async () => {
+  const rows = []
+  for await (const row of events.query().limit(2).cache(strict).executeStream()) rows.push(row)
+  expect(rows).toHaveLength(2)
+})

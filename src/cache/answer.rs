@@ -1,0 +1,107 @@
+//! A kept answer: its rows as they go out, and what is known of when they were true.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use uuid::Uuid;
+
+use super::stamp::Stamp;
+use crate::exec::Batch;
+use crate::query::KeyValue;
+
+/// The rows of an answer.
+#[derive(Debug)]
+pub struct Body {
+    /// Whole batches, in order.
+    pub batches: Vec<Box<[u8]>>,
+    /// The last one up to its last row.
+    pub tail: Box<[u8]>,
+    /// How many rows.
+    pub rows: u64,
+    /// The last row's place in the order, where rows are left behind it.
+    pub cursor: Option<Vec<KeyValue>>,
+    /// The ids of its rows and of the one behind them, where new rows can be merged into it.
+    pub kept: Option<Vec<Uuid>>,
+}
+
+/// An answer. It never changes: a newer one takes its place.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Its rows.
+    pub body: Arc<Body>,
+    /// What it has seen; `None` where that can't be told, and only its age counts.
+    pub stamp: Option<Stamp>,
+    /// The snapshot of the token.
+    pub seen: String,
+    /// When the last statement that it rests on was sent.
+    pub checked: Instant,
+    /// How long reading it anew took.
+    pub cost: Duration,
+    /// When it is forgotten.
+    pub expires: Option<Instant>,
+    /// Names to forget it by.
+    pub tags: Arc<[String]>,
+}
+
+impl Body {
+    /// Bytes of its JSON.
+    pub fn bytes(&self) -> usize {
+        self.batches.iter().map(|b| b.len()).sum::<usize>() + self.tail.len()
+    }
+
+    /// Its batches but the last, as they are sent.
+    pub fn batches(&self) -> impl Iterator<Item = Batch> {
+        self.batches.iter().map(|json| Batch {
+            json: json.to_vec(),
+            last: false,
+        })
+    }
+
+    /// The last batch. `end` is ASCII.
+    pub fn last(&self, end: &[u8]) -> Batch {
+        let mut json = Vec::with_capacity(self.tail.len() + end.len() + 16);
+        json.extend_from_slice(&self.tail);
+        json.extend_from_slice(b"],\"end\":");
+        json.extend_from_slice(end);
+        json.push(b'}');
+        Batch { json, last: true }
+    }
+}
+
+impl Answer {
+    /// Bytes of memory, within a few percent.
+    pub fn weight(&self) -> u64 {
+        // What the allocator and the table that holds it add to each.
+        const OVERHEAD: usize = 160;
+        let body = self.body.bytes() + self.body.batches.len() * 32;
+        let kept = self.body.kept.as_ref().map_or(0, |k| k.capacity() * 16);
+        let tags: usize = self.tags.iter().map(|t| t.capacity() + 24).sum();
+        let stamp = self.stamp.as_ref().map_or(0, Stamp::weight) + self.seen.capacity();
+        (body + kept + tags + stamp + size_of::<Self>() + size_of::<Body>() + OVERHEAD) as u64
+    }
+
+    /// Whether its time is over.
+    pub fn is_expired(&self) -> bool {
+        self.expires.is_some_and(|at| at <= Instant::now())
+    }
+
+    /// Whether it has seen what another has not, and so may not be replaced by it.
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        match (&self.stamp, &other.stamp) {
+            (Some(own), Some(others)) => own.is_newer_than(others),
+            _ => false,
+        }
+    }
+
+    /// The same rows, found true again.
+    pub fn confirmed(&self, stamp: Stamp, checked: Instant) -> Self {
+        Self {
+            seen: stamp.snapshot.to_string(),
+            stamp: Some(stamp),
+            checked,
+            ..self.clone()
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Cached answers that are never stale: each knows the snapshot that it was read under, and is brought
+//! up to date by reading only the events that this snapshot could not see.
+//!
+//! Nothing is invalidated by messages that could be lost. A strict read asks the database, in one
+//! statement over an index, whether anything is new, and merges it. `sql::exact` has the statements,
+//! [`stamp`] the rules by which an entry is believed, [`slot`] who asks when, [`attempt`] the run.
+
+mod answer;
+mod attempt;
+mod fresh;
+mod key;
+mod options;
+mod plan;
+mod slot;
+mod stamp;
+mod stats;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value as Wire, json};
+
+use moka::{notification::RemovalCause, sync::Cache as Memory};
+
+pub use answer::{Answer, Body};
+pub use key::Key;
+pub use options::Options;
+pub use plan::Plan;
+pub use stamp::{Refusal, Stamp};
+pub use stats::Stats;
+
+use crate::exec::{Engine, Mode, Run, RunOptions};
+use crate::model::Result;
+use attempt::Cached;
+use plan::Plans;
+use slot::Slots;
+
+/// The cache of one client.
+pub struct Cache {
+    /// What it was asked to be.
+    pub options: Options,
+    /// What it has done.
+    pub stats: Arc<Stats>,
+    memory: Memory<Arc<Key>, Arc<Answer>>,
+    slots: Slots,
+    plans: Plans,
+    /// Why answers can't be exact for now, and until when nothing else is tried.
+    inexact: Mutex<Option<(Refusal, Instant)>>,
+    /// Whether the event table was found to have partitions.
+    partitioned: std::sync::atomic::AtomicBool,
+}
+
+/// How long the server is not asked again after it could not give what exactness needs.
+const RETRY: Duration = Duration::from_secs(2);
+/// One entry may take this share of the memory.
+const LARGEST_SHARE: u64 = 4;
+
+impl Cache {
+    /// An empty cache.
+    pub fn new(options: Options) -> Arc<Self> {
+        let stats: Arc<Stats> = Arc::default();
+        let told = Arc::clone(&stats);
+        let memory = Memory::builder()
+            .max_capacity(options.max_memory)
+            .weigher(|key: &Arc<Key>, answer: &Arc<Answer>| {
+                u32::try_from(key.weight() + answer.weight()).unwrap_or(u32::MAX)
+            })
+            .eviction_listener(move |_, _, cause| {
+                if cause == RemovalCause::Size {
+                    told.evictions.add(1);
+                }
+            })
+            .build();
+        Arc::new(Self {
+            options,
+            stats,
+            memory,
+            slots: Slots::default(),
+            plans: Plans::default(),
+            inexact: Mutex::default(),
+            partitioned: std::sync::atomic::AtomicBool::new(false),
+        })
+    }
+
+    /// Enters a run that the cache may answer; `None` where it has no part in it.
+    ///
+    /// # Errors
+    /// What is wrong with the query or its options; CLOSED.
+    pub fn enter(
+        self: &Arc<Self>,
+        engine: &Arc<Engine>,
+        query: &str,
+        options: &RunOptions,
+    ) -> Result<Option<Run>> {
+        // The hint has no other name, so a query without the word has none. A snapshot that is held is
+        // what its queries are to see.
+        if options.snapshot.is_some() || !query.contains("\"cache\"") {
+            return Ok(None);
+        }
+        let started = Instant::now();
+        let Some(plan) = self.plans.of(engine, query)? else {
+            return Ok(None);
+        };
+        let needed = self.options.freshness(&plan.freshness, engine)?;
+        let run_options = RunOptions {
+            query_id: options.query_id.clone().or_else(|| plan.query.id.clone()),
+            ..options.clone()
+        };
+        let strategy = Cached {
+            cache: Arc::clone(self),
+            plan: Arc::clone(&plan),
+            needed,
+        };
+        let run = engine.enter_strategy(
+            Box::new(strategy),
+            Arc::clone(&plan.shape),
+            &plan.query.hints,
+            run_options,
+            Mode::Buffered,
+        )?;
+        Ok(Some(Run {
+            regex: plan.regex.clone(),
+            started,
+            ..run
+        }))
+    }
+
+    /// The key of a query's result.
+    ///
+    /// # Errors
+    /// What is wrong with the query.
+    pub fn key_of(&self, engine: &Arc<Engine>, query: &str) -> Result<String> {
+        Plan::key_of(engine, query)
+    }
+
+    /// What is kept under a plan's key.
+    pub fn kept(&self, key: &Arc<Key>) -> Option<Arc<Answer>> {
+        let answer = self.memory.get(key)?;
+        if answer.is_expired() {
+            self.memory.invalidate(key);
+            return None;
+        }
+        Some(answer)
+    }
+
+    /// Keeps an answer, unless a newer one is kept already.
+    pub fn keep(&self, key: &Arc<Key>, answer: &Arc<Answer>) {
+        if answer.weight() > self.options.max_memory / LARGEST_SHARE {
+            self.stats.rejected.add(1);
+            return;
+        }
+        if let Some(before) = self.memory.get(key)
+            && before.is_newer_than(answer)
+        {
+            return;
+        }
+        self.memory.insert(Arc::clone(key), Arc::clone(answer));
+        // Evicts here and now what is too much.
+        self.memory.run_pending_tasks();
+    }
+
+    /// Forgets what is kept under a key.
+    pub fn forget(&self, key: &Arc<Key>) {
+        self.memory.invalidate(key);
+    }
+
+    /// Entries, and the bytes that they take.
+    pub fn size(&self) -> (u64, u64) {
+        self.memory.run_pending_tasks();
+        (self.memory.entry_count(), self.memory.weighted_size())
+    }
+
+    /// `CacheStats`, as far as this tier knows.
+    pub fn told(&self) -> Wire {
+        let (entries, bytes) = self.size();
+        let mut told = self.stats.to_json();
+        told["entries"] = entries.into();
+        told["memoryBytes"] = bytes.into();
+        told["maxMemoryBytes"] = self.options.max_memory.into();
+        told["redis"] =
+            json!({ "enabled": false, "connected": false, "hits": 0, "misses": 0, "errors": 0 });
+        told
+    }
+
+    /// Why answers can't be exact for now.
+    pub fn inexact(&self) -> Option<Refusal> {
+        let noted = self.inexact.lock().unwrap_or_else(PoisonError::into_inner);
+        noted
+            .filter(|(_, until)| *until > Instant::now())
+            .map(|(refusal, _)| refusal)
+    }
+
+    /// Why answers were not exact when that was last tried.
+    pub fn last_refusal(&self) -> Option<Refusal> {
+        let noted = self.inexact.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.map(|(refusal, _)| refusal)
+    }
+
+    fn note_exactness(&self, refusal: Option<Refusal>) {
+        let mut noted = self.inexact.lock().unwrap_or_else(PoisonError::into_inner);
+        *noted = refusal.map(|refusal| (refusal, Instant::now() + RETRY));
+    }
+}

@@ -1,0 +1,205 @@
+//! A query as the cache knows it, made once for each text.
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::key::Key;
+use crate::exec::{Engine, Planned, Shape, query_wire};
+use crate::model::{Result, field::Kind};
+use crate::query::{Condition, EventQuery, Freshness, Source, Test, Window};
+use crate::sql::{Purpose, compile};
+
+/// A query as the cache knows it.
+pub struct Plan {
+    /// The query.
+    pub query: EventQuery,
+    /// How fresh its answer has to be.
+    pub freshness: Freshness,
+    /// Under which its answer is kept.
+    pub key: Arc<Key>,
+    /// What it comes to without the cache.
+    pub planned: Planned,
+    /// What monitoring calls it.
+    pub shape: Arc<Shape>,
+    /// Where its regular expression is.
+    pub regex: Option<String>,
+    /// How new events get into its answer.
+    pub merge: Merge,
+}
+
+/// How new events get into a kept answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merge {
+    /// It is read anew once a new event matches.
+    Anew,
+    /// Its rows and the new ones are ordered and cut again. The column of the row's id.
+    Rows(usize),
+}
+
+impl Plan {
+    /// The plan of a query; `None` where the cache has no part in it: it did not ask, reads other
+    /// tables, or can't have rows at all.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn of(engine: &Arc<Engine>, text: &str) -> Result<Option<Self>> {
+        let wire = query_wire(text)?;
+        let catalog = engine.catalog();
+        if !EventQuery::tables(&wire, &catalog).is_empty() {
+            return Ok(None);
+        }
+        let query = EventQuery::parse(&wire, &catalog)?;
+        let Some(freshness) = query.hints.cache.clone() else {
+            return Ok(None);
+        };
+        let planned = engine.plan(&query, Purpose::Buffered)?;
+        // The clock of page one stands in the cursor: such a page is asked for once.
+        let frozen = query.after.is_some() && matches!(query.window, Some(Window::Last(_)));
+        if planned.is_empty || frozen || query.hints.name_indexes() || query.from != Source::Events
+        {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            key: Arc::new(key(engine, &query)?),
+            shape: engine.shape_of(&planned.statement, &query),
+            regex: EventQuery::regex_path(&wire),
+            merge: merge(&query, &planned),
+            freshness,
+            planned,
+            query,
+        }))
+    }
+
+    /// The name of the key of a query, whether it asks for the cache or not.
+    ///
+    /// # Errors
+    /// What is wrong with the query.
+    pub fn key_of(engine: &Arc<Engine>, text: &str) -> Result<String> {
+        let query = EventQuery::parse(&query_wire(text)?, &engine.catalog())?;
+        Ok(key(engine, &query)?.name())
+    }
+}
+
+fn merge(query: &EventQuery, planned: &Planned) -> Merge {
+    let plain = query.grouping.is_none() && query.joins.is_empty();
+    if !plain || query.offset.is_some_and(|o| o > 0) {
+        return Merge::Anew;
+    }
+    let statement = &planned.statement;
+    let of_key = (statement.keys.iter()).find(|key| key.kind == Kind::Uuid);
+    match (of_key, query.select.is_none()) {
+        (Some(key), _) => Merge::Rows(key.column),
+        // A whole event begins with its id.
+        (None, true) => Merge::Rows(0),
+        (None, false) => Merge::Anew,
+    }
+}
+
+/// The key of a query: of its canonical form's statement. Only what the answer can depend on is in
+/// it, so that queries that mean the same share an entry, and no others do.
+fn key(engine: &Arc<Engine>, query: &EventQuery) -> Result<Key> {
+    let target = engine.target();
+    let canonical = EventQuery {
+        after: None,
+        filter: canonical(&query.filter),
+        ..query.clone()
+    };
+    let statement = compile(&canonical, &target, Purpose::Buffered)?;
+    let server = &engine.config.server;
+    let realm = format!(
+        "{:?}\n{:?}",
+        (
+            server.get_host(),
+            server.get_port(),
+            server.get_database(),
+            engine.realm(),
+            engine.config.bigint,
+        ),
+        target.table
+    );
+    let table = engine.config.table.name.clone();
+    // A cursor stands for its text and what it is a cursor of.
+    Ok(Key::new(realm, table, &statement, query.after.as_deref()))
+}
+
+/// The same condition whatever the order in which its parts were written.
+fn canonical(condition: &Condition) -> Condition {
+    let sorted = |arms: &[Condition]| {
+        let mut arms: Vec<_> = (arms.iter().map(canonical))
+            .map(|arm| (format!("{arm:?}"), arm))
+            .collect();
+        arms.sort_by(|a, b| a.0.cmp(&b.0));
+        arms.dedup_by(|a, b| a.0 == b.0);
+        arms.into_iter().map(|(_, arm)| arm).collect::<Vec<_>>()
+    };
+    match condition {
+        Condition::And(arms) => Condition::And(sorted(arms)),
+        Condition::Or(arms) => Condition::Or(sorted(arms)),
+        Condition::Not(inner) => Condition::Not(Box::new(canonical(inner))),
+        Condition::Leaf(leaf) => {
+            let mut leaf = leaf.clone();
+            if let Test::In { values, .. } = &mut leaf.test {
+                values.sort_by_cached_key(|value| format!("{value:?}"));
+                values.dedup();
+            }
+            Condition::Leaf(leaf)
+        }
+    }
+}
+
+/// Plans by the query's text. The newer half becomes the older when it is full, and what is still
+/// asked for moves over.
+#[derive(Default)]
+pub struct Plans(Mutex<Halves>);
+
+#[derive(Default)]
+struct Halves {
+    newer: HashMap<Box<str>, Arc<Plan>>,
+    older: HashMap<Box<str>, Arc<Plan>>,
+}
+
+const KEPT: usize = 512;
+/// A longer text is planned each time: it takes longer to run than to plan.
+const LONGEST: usize = 16 << 10;
+
+impl Plans {
+    /// The plan of a query's text, made where it is not known.
+    ///
+    /// # Errors
+    /// As [`Plan::of`].
+    pub fn of(&self, engine: &Arc<Engine>, text: &str) -> Result<Option<Arc<Plan>>> {
+        if let Some(known) = self.known(text) {
+            return Ok(Some(known));
+        }
+        let Some(plan) = Plan::of(engine, text)?.map(Arc::new) else {
+            return Ok(None);
+        };
+        if text.len() <= LONGEST {
+            let mut halves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            halves.keep(text.into(), &plan);
+        }
+        Ok(Some(plan))
+    }
+
+    fn known(&self, text: &str) -> Option<Arc<Plan>> {
+        let mut halves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = halves.newer.get(text) {
+            return Some(Arc::clone(found));
+        }
+        let (text, found) = halves.older.remove_entry(text)?;
+        halves.keep(text, &found);
+        Some(found)
+    }
+}
+
+impl Halves {
+    fn keep(&mut self, text: Box<str>, plan: &Arc<Plan>) {
+        if self.newer.len() >= KEPT {
+            self.older = mem::take(&mut self.newer);
+        }
+        self.newer.insert(text, Arc::clone(plan));
+    }
+}
