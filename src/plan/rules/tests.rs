@@ -16,6 +16,7 @@ pub fn target() -> Target {
     Target {
         table: TableNames::default(),
         code_point_collation: true,
+        stand_in: None,
     }
 }
 
