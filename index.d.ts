@@ -1985,15 +1985,35 @@ export interface IAnalyticsEngine {
   explainPipeline(stages: readonly PipelineStage[]): Promise<QueryExecutionPlan>
 }
 
-export interface ExportOptions {
+/**
+ * An export of a query's rows or a pipeline's, in bounded memory at any size.
+ *
+ * Text formats keep all digits of numbers. `csv`: RFC 4180; what is missing and JSON null are empty
+ * cells, an empty text is `""`, strings inside JSON are their text, other JSON is JSON text. `parquet` and
+ * `arrow` (IPC, file format): times are microseconds in UTC, whole columns of JSON and paths into them
+ * are UTF-8 that holds JSON text, counts are int64, computed numbers float64, and sums, minima and maxima
+ * float64 with PRECISION_LOSS, or strings of all their digits under `bigint: 'string' | 'bigint'`.
+ *
+ * A file is written under a temporary name beside it, synced and renamed: it is there whole or not at
+ * all. A Node.js stream is ended with the export and destroyed where that fails, as `pipeline` of
+ * `node:stream` does.
+ */
+export interface ExportOptions extends ExecuteOptions {
   format: 'csv' | 'ndjson' | 'json' | 'parquet' | 'arrow'
   /** A path (written to a temporary name, then renamed) or a Node writable stream. */
   to: string | NodeJS.WritableStream | WritableStream<Uint8Array>
-  /** `neutralizeFormulas` quotes cells that a spreadsheet would run. */
-  csv?: { header?: boolean; delimiter?: string; neutralizeFormulas?: boolean }
-  compression?: 'none' | 'gzip' | 'zstd' | 'snappy'
-  signal?: AbortSignal | undefined
-  onProgress?: (p: Progress) => void
+  /**
+   * `header` is true and `delimiter` a comma where left out. Spreadsheets run a cell that begins with
+   * `=`, `+`, `-`, `@`, a tab or a carriage return as a formula: `neutralizeFormulas` puts an apostrophe
+   * before texts that do. Numbers stay as they are.
+   */
+  csv?: { header?: boolean; delimiter?: string; neutralizeFormulas?: boolean } | undefined
+  /**
+   * Default 'none', and 'snappy' for Parquet. 'gzip' and 'zstd' pack a text as a whole, Parquet's
+   * pages, and Arrow's buffers ('zstd' only).
+   */
+  compression?: 'none' | 'gzip' | 'zstd' | 'snappy' | undefined
+  onProgress?: ((p: Progress) => void) | undefined
 }
 
 export interface ExportReport {

@@ -8,6 +8,7 @@
 
 const { EventsError, unwrap } = require('./errors.js')
 const { merged } = require('./filters.js')
+const { exportRows } = require('./export.js')
 const { explain } = require('./plan.js')
 const { Call, execute } = require('./run.js')
 const { RowStream } = require('./stream.js')
@@ -195,6 +196,11 @@ class QueryBuilder {
     return await explain(this.#compiled(), options)
   }
 
+  async export(options) {
+    const { text } = this.#compiled()
+    return await exportRows(this.#client.exporter, `"query":${text}`, options)
+  }
+
   toQuery() {
     if (this.#refusal !== undefined) {
       const { path, problem } = this.#refusal
@@ -220,7 +226,7 @@ function condition(field, op, value) {
 }
 
 /** What the contract names and this version does not build yet. */
-for (const method of ['since', 'export']) {
+for (const method of ['since']) {
   Object.defineProperty(QueryBuilder.prototype, method, {
     value: function unsupported() {
       throw new EventsError('UNSUPPORTED', `${method}() is not part of this version`, { path: method })

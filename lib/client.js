@@ -112,8 +112,13 @@ async function connect(options) {
       await native.close()
       throw error
     }
-    const { NativeAnalytics, NativeMonitor } = require('./native.js')
-    const parts = { native, monitor: NativeMonitor.of(native), analytics: NativeAnalytics.of(native) }
+    const { NativeAnalytics, NativeExporter, NativeMonitor } = require('./native.js')
+    const parts = {
+      native,
+      monitor: NativeMonitor.of(native),
+      analytics: NativeAnalytics.of(native),
+      exporter: NativeExporter.of(native)
+    }
     return new EventsClient({ ...parts, bigints: core.bigint === 'bigint' }, server)
   } catch (error) {
     await server?.stop()

@@ -86,6 +86,17 @@ export declare class NativeClient {
   close(): Promise<string>
 }
 
+/** Exports of a client. */
+export declare class NativeExporter {
+  /** The exports of a client. */
+  static of(client: NativeClient): NativeExporter
+  /**
+   * Exports a query or a pipeline: `{"query" or "pipeline", "export"}`. Batches are `#`, the rows so
+   * far, a line break and bytes; or JSON, the last with an `end` or an `error`.
+   */
+  stream(call: string, options?: string | undefined | null): NativeStream
+}
+
 /** Takes newline-delimited JSON, cut anywhere. Collected before its end, it stops importing. */
 export declare class NativeImport {
   /** An import into a client's table, which reports this many refused lines one by one. */

@@ -838,6 +838,7 @@ module.exports = nativeBinding
 module.exports.FileLock = nativeBinding.FileLock
 module.exports.NativeAnalytics = nativeBinding.NativeAnalytics
 module.exports.NativeClient = nativeBinding.NativeClient
+module.exports.NativeExporter = nativeBinding.NativeExporter
 module.exports.NativeImport = nativeBinding.NativeImport
 module.exports.NativeIndexes = nativeBinding.NativeIndexes
 module.exports.NativeIndexJob = nativeBinding.NativeIndexJob

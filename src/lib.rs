@@ -22,6 +22,7 @@ pub mod analytics;
 pub mod cache;
 pub mod ddl;
 pub mod exec;
+pub mod export;
 pub mod index;
 pub mod ingest;
 pub mod migrate;

@@ -49,3 +49,19 @@ pub fn show(engine: &Engine, question: &str) -> Result<String> {
     let analysis = Analysis::parse(&wire)?;
     Ok(analyse(&analysis, &engine.target()).sql)
 }
+
+/// Checks and compiles a pipeline and enters its export.
+///
+/// # Errors
+/// What is wrong with it; CLOSED, or an id that is running.
+pub fn export_pipeline(
+    _engine: &Arc<Engine>,
+    _stages: &Wire,
+    _export: crate::export::Options,
+    _options: RunOptions,
+) -> Result<Run> {
+    Err(crate::model::Error::Unsupported {
+        path: "pipeline".to_owned(),
+        what: "this version has no pipelines yet".into(),
+    })
+}

@@ -12,6 +12,7 @@ mod analytics;
 mod answer;
 mod cache;
 mod client;
+mod export;
 mod file_lock;
 mod importer;
 mod inbox;

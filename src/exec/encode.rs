@@ -2,7 +2,7 @@
 
 use sqlx::{
     Column as _, Row, ValueRef,
-    postgres::{PgRow, PgValueRef},
+    postgres::{PgColumn, PgRow, PgValueRef},
 };
 
 use super::ascii::{HEX, ascii, text};
@@ -14,10 +14,15 @@ use crate::sql::Statement;
 /// How the values of a column are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoder {
+    /// `uuid`.
     Uuid,
+    /// `text` and its like.
     Text,
+    /// `timestamptz`.
     Time,
+    /// `timestamp`.
     LocalTime,
+    /// `date`.
     Date,
     /// A JSON document, as it is.
     Json,
@@ -25,15 +30,23 @@ pub enum Encoder {
     JsonScalar,
     /// `json`, whose binary form is its text.
     JsonText,
+    /// `int2`.
     Int2,
+    /// `int4`.
     Int4,
+    /// `int8`.
     Int8,
+    /// `oid`.
     Oid,
+    /// `float4`.
     Float4,
+    /// `float8`.
     Float8,
+    /// `numeric`, exact.
     Numeric,
     /// A `numeric` that was computed: the nearest double.
     Computed,
+    /// `bool`.
     Bool,
 }
 
@@ -67,8 +80,16 @@ impl Encoder {
 /// # Errors
 /// A type that has none.
 pub fn encoders(row: &PgRow, statement: &Statement) -> Result<Vec<Encoder>> {
-    let columns = row.columns().iter().take(statement.visible).enumerate();
-    columns
+    column_encoders(row.columns(), statement)
+}
+
+/// The same, of a prepared statement's columns.
+///
+/// # Errors
+/// A type that has none.
+pub fn column_encoders(columns: &[PgColumn], statement: &Statement) -> Result<Vec<Encoder>> {
+    let visible = columns.iter().take(statement.visible).enumerate();
+    visible
         .map(|(i, column)| {
             let oid = column.type_info().oid().map_or(0, |oid| oid.0);
             match Encoder::of(oid) {

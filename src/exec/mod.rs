@@ -37,6 +37,7 @@ mod user;
 pub use ascii::IntoAscii;
 pub use batch::{Batch, Writer as RowWriter, describe};
 pub use config::Config;
+pub use encode::{Encoder, column_encoders, encode};
 
 pub use arguments::{arguments, sql_text};
 pub use config::{BigintMode, Limits};
@@ -50,7 +51,7 @@ pub use lease::Lease;
 pub use observe::{Ended, Observer, Status};
 pub use pool::Pool;
 pub use registry::{Reason, Running, Ticket};
-pub use request::{Mode, Planned, RunOptions, Single, Source};
+pub use request::{Mode, OfTables, Planned, RunOptions, Single, Source};
 pub use run::Run;
 pub use shape::Shape;
 pub use stop::Stop;

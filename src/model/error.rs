@@ -193,6 +193,9 @@ pub enum Error {
         /// Whether the same call can succeed later.
         retryable: bool,
     },
+    /// A file or a stream that could not be written.
+    #[error("{0}")]
+    Export(String),
     /// A defect of this package.
     #[error("internal error: {0}")]
     Internal(Cow<'static, str>),
@@ -260,6 +263,7 @@ impl Error {
             Self::Connection { .. } | Self::SnapshotGone => "CONNECTION_FAILED",
             Self::Database { .. } | Self::Internal(_) => "DATABASE_ERROR",
             Self::Migration { .. } => "MIGRATION_FAILED",
+            Self::Export(_) => "EXPORT_FAILED",
         }
     }
 

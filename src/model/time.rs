@@ -9,7 +9,7 @@ use jiff::{
 };
 
 /// Microseconds from 2000-01-01 to 1970-01-01, PostgreSQL's epoch and Unix's.
-const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
+pub const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 const DAY: i64 = 86_400_000_000;
 /// The first moment that PostgreSQL keeps, by its own count: `MIN_TIMESTAMP` of its timestamp.h.
 const EARLIEST: i64 = -211_813_488_000_000_000;
