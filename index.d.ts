@@ -444,6 +444,8 @@ export interface EventQuery<Row = unknown> {
   offset?: number
   /** From an earlier result's `nextCursor`: keyset paging, exact to the microsecond. */
   after?: string
+  /** A token: only what its answer could not see; null for the beginning. */
+  since?: string | null
   pattern?: EventPattern
   sequence?: EventSequence
   hints?: QueryHints
@@ -1065,12 +1067,25 @@ export interface QueryBuilder<
   /** Milliseconds; capped by `limits.timeout`, which 0 means. */
   timeout(milliseconds: number): this
   /**
-   * Only what the answer behind `token` could not see: gap-free catch-up, late commits included.
+   * Only what the answer (or the write) behind `token` could not see: gap-free catch-up, late
+   * commits included, nothing twice. The result's `token` is for the next call. `undefined` is the
+   * beginning.
+   *
+   * With a `limit`, the token says what was returned: the next call of the same query goes on behind
+   * that, and comes to newer events once those are all returned. `nextCursor` is there as well, for
+   * pages of one and the same state.
+   *
+   * @throws {@link EventsError} INVALID_QUERY for a token of another database, or of a page of
+   * another query; UNSUPPORTED where the table has no `transaction_id`, and on a standby.
    *
    * @example
    * ```ts
-   * const first = await events.query().execute()
-   * const news = await events.query().since(first.token).execute()
+   * let token: string | undefined
+   * do {
+   *   const news = await events.query().where({ eventTypes: ['PR.*'] }).since(token).limit(500).execute()
+   *   for (const event of news.rows) console.log(event.type)
+   *   token = news.token
+   * } while (process.uptime() < 60)
    * ```
    */
   since(token: string | undefined): this

@@ -407,12 +407,6 @@ describe('the builder', () => {
     const error = await failure(builder.execute())
     expect({ code: error.code, path: error.path }).toEqual({ code, path })
   })
-
-  it.each(['since', 'export'] as const)('%s() says that it is not there yet', method => {
-    expect(() => (query()[method] as (argument: object) => unknown)({})).toThrow(
-      expect.objectContaining({ code: 'UNSUPPORTED', path: method })
-    )
-  })
 })
 
 describe('options of a run', () => {

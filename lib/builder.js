@@ -150,6 +150,10 @@ class QueryBuilder {
     return new QueryBuilder(this.#client, this.#parts, rest, this.#refusal)
   }
 
+  since(token) {
+    return this.#with({ since: token ?? null })
+  }
+
   hint(hint) {
     const { hints } = this.#query
     if (hints !== undefined && !isObject(hints)) return this.#with({})
@@ -223,17 +227,6 @@ function condition(field, op, value) {
     throw new EventsError('INVALID_QUERY', 'where takes a field, an operator and one value', { path: 'where' })
   const given = value.length === 1 && !(op === 'exists' && value[0] === undefined)
   return given ? { field, op, value: copied(value[0]) } : { field, op }
-}
-
-/** What the contract names and this version does not build yet. */
-for (const method of ['since']) {
-  Object.defineProperty(QueryBuilder.prototype, method, {
-    value: function unsupported() {
-      throw new EventsError('UNSUPPORTED', `${method}() is not part of this version`, { path: method })
-    },
-    writable: true,
-    configurable: true
-  })
 }
 
 module.exports = { QueryBuilder }

@@ -56,9 +56,14 @@ impl Plan {
             return Ok(None);
         };
         let planned = engine.plan(&query, Purpose::Buffered)?;
-        // The clock of page one stands in the cursor: such a page is asked for once.
+        // The clock of page one stands in the cursor: such a page is asked for once. And what `since`
+        // reads is new.
         let frozen = query.after.is_some() && matches!(query.window, Some(Window::Last(_)));
-        if planned.is_empty || frozen || query.hints.name_indexes() || query.from != Source::Events
+        if planned.is_empty
+            || frozen
+            || query.since.is_some()
+            || query.hints.name_indexes()
+            || query.from != Source::Events
         {
             return Ok(None);
         }

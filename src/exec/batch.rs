@@ -10,7 +10,12 @@ use uuid::Uuid;
 use super::ascii::IntoAscii;
 use super::config::{BigintMode, Limits};
 use super::encode::{Encoder, encode, encoders};
-use crate::model::{Error, Result, field::Kind, time::Timestamp};
+use crate::model::{
+    Error, Result,
+    field::Kind,
+    time::Timestamp,
+    token::{Origin, Rest, Token},
+};
 use crate::query::{Cursor, KeyValue};
 use crate::sql::{KeySource, Statement};
 
@@ -144,9 +149,13 @@ impl<'s> Writer<'s> {
                 .iter()
                 .map(|key| key_value(row, *key))
                 .collect();
+            let mut keys = keys?;
+            if let Some(since) = &self.statement.since {
+                keys.push(KeyValue::Text(since.upto.to_string()));
+            }
             self.cursor = Some(Cursor {
                 identity: self.statement.identity,
-                keys: keys?,
+                keys,
             });
         }
         self.check_limits()
@@ -195,6 +204,29 @@ impl<'s> Writer<'s> {
     /// What the last batch begins with, up to its last row, and the cursor where rows are left.
     pub fn into_parts(self) -> (Vec<u8>, Option<Cursor>) {
         (self.json, self.cursor.filter(|_| self.more))
+    }
+
+    /// What a query with `since` looked at.
+    pub fn upto(&self) -> Option<String> {
+        let since = self.statement.since.as_ref()?;
+        Some(since.upto.to_string())
+    }
+
+    /// The token of an answer to `since` that was cut by its limit: it has seen what it returned, and
+    /// the next one goes on behind that.
+    pub fn token_of_page(&self, origin: Origin) -> Option<String> {
+        let since = self.statement.since.as_ref().filter(|_| self.more)?;
+        Some(match &self.cursor {
+            Some(cursor) => {
+                let rest = Rest {
+                    since: since.seen.clone(),
+                    cursor: cursor.encode(),
+                };
+                Token::text_of_page(origin, &since.upto.to_string(), &rest)
+            }
+            // Of no rows at all.
+            None => Token::text(origin, &since.seen.to_string()),
+        })
     }
 
     /// The last batch. `end` describes the whole result; the cursor is added where rows are left.

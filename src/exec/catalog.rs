@@ -6,7 +6,7 @@ use super::arguments::sql_text;
 use crate::model::{
     catalog::{Table, TableColumn},
     field::Holds,
-    table::quote_ident,
+    table::{TRANSACTION_ID, quote_ident},
 };
 use crate::sql::REALM;
 
@@ -100,6 +100,37 @@ pub async fn facts(driver: &mut PgConnection, table: &str) -> Result<Facts, sqlx
         code_point_collation: row.try_get::<Option<bool>, _>(1)?.unwrap_or(false),
         version: row.try_get(2)?,
         realm: row.try_get(3)?,
+    })
+}
+
+/// What the database shows at this moment.
+pub struct Now {
+    /// The statement's snapshot.
+    pub snapshot: String,
+    /// Whether it follows another server.
+    pub is_standby: bool,
+    /// Whether the event table says which transaction an event belongs to; `None` where there is no
+    /// such table.
+    pub has_transaction_id: Option<bool>,
+}
+
+const NOW: &str = "\
+    SELECT pg_current_snapshot()::text, pg_is_in_recovery(), \
+      CASE WHEN to_regclass($1) IS NOT NULL THEN EXISTS ( \
+        SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2 \
+          AND atttypid = 'xid8'::regtype AND NOT attisdropped) END";
+
+/// Asks for the state of the database. `table` is quoted.
+pub async fn now(driver: &mut PgConnection, table: &str) -> Result<Now, sqlx::Error> {
+    let row = sqlx::query(NOW)
+        .bind(table)
+        .bind(TRANSACTION_ID)
+        .fetch_one(driver)
+        .await?;
+    Ok(Now {
+        snapshot: row.try_get(0)?,
+        is_standby: row.try_get(1)?,
+        has_transaction_id: row.try_get(2)?,
     })
 }
 

@@ -332,6 +332,7 @@ impl Engine {
         let planned = Planned {
             statement,
             is_empty: false,
+            catch_up: None,
         };
         self.entered(
             Source::Single(Single::Query(Box::new(planned))),
@@ -361,6 +362,7 @@ impl Engine {
         let planned = Planned {
             statement,
             is_empty: false,
+            catch_up: None,
         };
         self.entered(
             Source::Single(Single::Query(Box::new(planned))),

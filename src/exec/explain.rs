@@ -107,8 +107,17 @@ impl Engine {
         let target = self.target();
         let optimized = self.optimize(&query);
         let plain = compile(&query, &target, Purpose::Show)?;
+        let statement = if query.since.is_some() {
+            let mut lease = self.pool.acquire_alive().await?;
+            let now = self.caught_up(&query, lease.connection()).await;
+            lease.settle(&now);
+            let now = now?;
+            (self.optimize(&now)).compile(&now, &target, Purpose::Buffered, None)?
+        } else {
+            optimized.compile(&query, &target, Purpose::Buffered, None)?
+        };
         Ok(Asked {
-            statement: optimized.compile(&query, &target, Purpose::Buffered, None)?,
+            statement,
             shown: optimized.compile(&query, &target, Purpose::Show, None)?,
             fingerprint: Shape::of_compiled(&plain.sql).hex(),
             wire,
@@ -180,6 +189,7 @@ pub(super) fn explained(binds: Vec<Bind>) -> Statement {
         token: None,
         limit: None,
         identity: 0,
+        since: None,
     }
 }
 

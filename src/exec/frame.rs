@@ -199,8 +199,13 @@ impl Frame<'_> {
         self.ticket.set_made(writer.rows, writer.made());
         // An answer without rows carries no snapshot: it has seen at least what was seen before.
         let held = self.snapshot.as_ref().map(|held| held.seen.as_str());
-        let seen = (held.or(writer.snapshot.as_deref())).unwrap_or(floor);
-        let end = self.end(writer.rows, seen);
+        let seen = (writer.upto())
+            .or_else(|| Some(held.or(writer.snapshot.as_deref())?.to_owned()))
+            .unwrap_or_else(|| floor.to_owned());
+        let mut end = self.end(writer.rows, &seen);
+        if let Some(token) = writer.token_of_page(self.engine.pool.origin()) {
+            end["token"] = token.into();
+        }
         writer.finish(end)
     }
 

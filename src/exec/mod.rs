@@ -27,6 +27,7 @@ mod registry;
 mod request;
 mod run;
 mod shape;
+mod since;
 mod single;
 mod slices;
 mod snapshot;

@@ -3,6 +3,7 @@
 use serde_json::Value as Wire;
 
 use super::frame::Strategy;
+use super::since::CatchUp;
 use super::user::UserSql;
 use crate::query::Priority;
 use crate::sql::{Purpose, Statement};
@@ -53,6 +54,8 @@ pub struct Planned {
     pub statement: Statement,
     /// Whether no event can satisfy it: then it is answered without the server.
     pub is_empty: bool,
+    /// A query with `since` is compiled again, for what there is when it runs.
+    pub catch_up: Option<Box<CatchUp>>,
 }
 
 /// A query over other tables than the event table.

@@ -5,7 +5,7 @@ use super::connection::Connection;
 use super::fault::{may_be_outdated, spares_connection};
 use super::frame::Frame;
 use super::lease::Lease;
-use super::request::{OfTables, Single};
+use super::request::{OfTables, Planned, Single};
 use super::stop::Stop;
 use super::user::UserSql;
 use crate::model::Result;
@@ -55,9 +55,21 @@ async fn produce(
     floor: &str,
 ) -> Result<Batch, Stop> {
     match single {
-        Single::Query(planned) => (frame.produce(connection, &planned.statement, floor)).await,
+        Single::Query(planned) => of_query(frame, connection, planned, floor).await,
         Single::User(user) => of_user(frame, connection, user, floor).await,
         Single::OfTables(of) => of_tables(frame, connection, of, floor).await,
+    }
+}
+
+async fn of_query(
+    frame: &Frame<'_>,
+    connection: &mut Connection,
+    planned: &Planned,
+    floor: &str,
+) -> Result<Batch, Stop> {
+    match &planned.catch_up {
+        Some(catch_up) => catch_up.produce(frame, connection, floor).await,
+        None => (frame.produce(connection, &planned.statement, floor)).await,
     }
 }
 
@@ -77,7 +89,7 @@ async fn of_tables(
     });
     let produced = match planned {
         Ok(planned) if planned.is_empty => Ok(frame.nothing(&planned.statement, floor)),
-        Ok(planned) => (frame.produce(connection, &planned.statement, floor)).await,
+        Ok(planned) => of_query(frame, connection, &planned, floor).await,
         Err(error) => Err(Stop::Refused(error)),
     };
     if produced.is_err() {

@@ -91,6 +91,7 @@ impl UserSql {
             token: None,
             limit: None,
             identity: 0,
+            since: None,
         })
     }
 

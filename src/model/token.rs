@@ -84,7 +84,17 @@ impl Token {
     /// # Errors
     /// INVALID_QUERY at `path`
     pub fn check_origin(&self, here: Origin, path: impl fmt::Display) -> Result<()> {
-        if self.origin == here {
+        self.origin.check(here, path)
+    }
+}
+
+impl Origin {
+    /// Refuses a token of another database.
+    ///
+    /// # Errors
+    /// INVALID_QUERY at `path`
+    pub fn check(self, here: Self, path: impl fmt::Display) -> Result<()> {
+        if self == here {
             return Ok(());
         }
         Err(Error::invalid(
@@ -180,11 +190,11 @@ mod tests {
     #[test]
     fn another_database_is_refused() {
         let here = Origin::of("7301", 16385);
-        let error = page().check_origin(here, "since").unwrap_err();
+        let error = page().origin.check(here, "since").unwrap_err();
         assert_eq!(
             (error.code(), error.path()),
             ("INVALID_QUERY", Some("since"))
         );
-        assert!(page().check_origin(page().origin, "since").is_ok());
+        assert!(page().origin.check(page().origin, "since").is_ok());
     }
 }

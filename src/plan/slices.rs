@@ -34,6 +34,9 @@ pub fn slicing(query: &EventQuery) -> Result<Slicing, &'static str> {
     {
         return Err("only queries of the event table are cut");
     }
+    if query.since.is_some() {
+        return Err("since reads little, by an index of its own");
+    }
     let Some(grouping) = &query.grouping else {
         return Err("only groups and aggregates are cut");
     };

@@ -15,6 +15,7 @@ mod order;
 mod parse;
 mod scope;
 mod select;
+mod since;
 mod window;
 
 pub use aggregate::{Aggregate, EVENT_ORDER, Function};
@@ -29,6 +30,7 @@ pub use order::{NullsOrder, OrderBy, SortDirection};
 pub use parse::EventQuery;
 pub use scope::Source;
 pub use select::Selected;
+pub use since::Since;
 pub use window::{Bucket, Every, Fill, Window};
 
 #[cfg(test)]

@@ -14,12 +14,14 @@ use super::matching::Matching;
 use super::order::{self, OrderBy, total_order};
 use super::scope::{Scope, Source};
 use super::select::{self, Selected};
+use super::since::Since;
 use super::window::Window;
 use crate::model::{
     Error, Result,
     catalog::Catalog,
     field::{Column, Field, Relation},
     path::Path,
+    snapshot::Snapshot,
     wire::{known_keys, list, object, text, whole},
 };
 
@@ -48,13 +50,15 @@ pub struct EventQuery {
     pub offset: Option<u64>,
     /// A cursor's text.
     pub after: Option<String>,
+    /// Only what was not seen.
+    pub since: Option<Since>,
     /// How to run it.
     pub hints: Hints,
     /// The sequence or the pattern that it matches, where it does.
     pub matching: Option<Matching>,
 }
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "id",
     "filter",
     "from",
@@ -70,6 +74,7 @@ const KEYS: [&str; 18] = [
     "limit",
     "offset",
     "after",
+    "since",
     "pattern",
     "sequence",
     "hints",
@@ -153,6 +158,21 @@ impl EventQuery {
                 },
             })
         })?;
+        let (since, rest) = match members.get("since") {
+            None => (None, None),
+            Some(_) if !scope.reads_events() => {
+                return Err(Error::invalid("since", "is for events"));
+            }
+            Some(wire) => {
+                let (since, rest) = Since::parse(wire, &root.key("since"))?;
+                (Some(since), rest)
+            }
+        };
+        let after = string(members, &root, "after")?;
+        let since = since.map(|since| Since {
+            goes_on: since.goes_on && after.is_none(),
+            ..since
+        });
         let query = Self {
             id: string(members, &root, "id")?,
             from,
@@ -164,7 +184,8 @@ impl EventQuery {
             order_by,
             limit: number(members, &root, "limit")?,
             offset: number(members, &root, "offset")?,
-            after: string(members, &root, "after")?,
+            after: after.or(rest),
+            since,
             hints: members.get("hints").map_or(Ok(Hints::default()), |h| {
                 Hints::parse(h, &root.key("hints"))
             })?,
@@ -177,6 +198,22 @@ impl EventQuery {
     fn check(&self) -> Result<()> {
         if self.id.as_deref() == Some("") {
             return Err(Error::invalid("id", "is empty"));
+        }
+        if self.since.is_some() && self.offset.is_some() {
+            return Err(Error::invalid(
+                "offset",
+                "does not go with since: the token of an answer says where the next one begins",
+            ));
+        }
+        if self.since.is_some()
+            && self.limit.is_some()
+            && !self.names_unknown()
+            && !self.can_continue()
+        {
+            return Err(Error::invalid(
+                "limit",
+                "does not go with since where a table has no primary key: what is left out could not be asked for",
+            ));
         }
         if self.after.is_some() && self.offset.is_some() {
             return Err(Error::invalid(
@@ -191,6 +228,15 @@ impl EventQuery {
             ));
         }
         Ok(())
+    }
+
+    /// The query as it looks at the events that a snapshot sees, and at no later ones.
+    pub fn upto(&self, now: Option<Snapshot>) -> Self {
+        let mut frozen = self.clone();
+        if let Some(since) = &mut frozen.since {
+            since.upto = now;
+        }
+        frozen
     }
 
     /// Whether rows must come in a total order: they are cut, or continued.
@@ -264,6 +310,7 @@ impl EventQuery {
         let mut hasher = Xxh3::new();
         (table, &self.from, &self.filter, &self.joins).hash(&mut hasher);
         (&self.grouping, &self.window, self.total_order()).hash(&mut hasher);
+        self.since.hash(&mut hasher);
         hasher.finish()
     }
 }

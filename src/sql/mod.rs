@@ -21,6 +21,7 @@ pub mod matching;
 mod partial;
 mod relation;
 mod select;
+mod since;
 mod user;
 mod writer;
 
@@ -36,7 +37,9 @@ pub use literal::quote_literal;
 pub use partial::{
     Merge, Merged, Partial, Share, Typed, bucket_starts, has_states, merged, partial,
 };
-pub use select::{KeySource, Purpose, Statement, Target, compile, compile_at, compile_plan};
+pub use select::{
+    KeySource, Purpose, SincePage, Statement, Target, compile, compile_at, compile_plan,
+};
 pub use user::as_json;
 pub use writer::Bind;
 

@@ -119,6 +119,16 @@ impl Writer<'_> {
                 .sql(" < ")
                 .clock();
         }
+        if let Some(since) = &query.since {
+            self.unseen(
+                since,
+                if self.position() > before {
+                    " AND "
+                } else {
+                    " WHERE "
+                },
+            );
+        }
         self.position() > before
     }
 

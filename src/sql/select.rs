@@ -7,6 +7,7 @@ use super::writer::{Bind, Writer};
 use crate::model::{
     Error, Result,
     field::{self as model, Field, Kind, Relation},
+    snapshot::{Seen, Snapshot},
     table::TableNames,
     time::Timestamp,
 };
@@ -57,6 +58,17 @@ pub struct Statement {
     pub limit: Option<u64>,
     /// See [`EventQuery::identity`].
     pub identity: u64,
+    /// What it was to catch up with.
+    pub since: Option<SincePage>,
+}
+
+/// What a query with `since` looked at, for the token of its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SincePage {
+    /// What was left out.
+    pub seen: Seen,
+    /// What it looked at.
+    pub upto: Snapshot,
 }
 
 /// A value of the cursor in a row.
@@ -137,6 +149,18 @@ fn written(
     let keys = sort_keys(&order, target.code_point_collation);
     let page = Page::of(query, identity)?;
     let buffered = purpose == Purpose::Buffered;
+    let frozen;
+    let upto = match purpose {
+        Purpose::Show => (query.since.is_some()).then_some(None),
+        _ => page.upto.clone().map(Some),
+    };
+    let query = match upto {
+        None => query,
+        Some(upto) => {
+            frozen = query.upto(upto);
+            &frozen
+        }
+    };
     let mut w = Writer::new(&target.table);
     w.frozen_clock = page.clock.or(clock);
     w.merged = merged;
@@ -169,7 +193,12 @@ fn written(
     } else {
         Vec::new()
     };
-    let token = buffered.then(|| {
+    let since = query.since.as_ref().and_then(|since| {
+        let upto = since.upto.clone()?;
+        let seen = since.seen.clone();
+        Some(SincePage { seen, upto })
+    });
+    let token = (buffered && since.is_none()).then(|| {
         // Evaluated once, before the first row, under the statement's own snapshot.
         columns.add(&mut w, |w| {
             w.sql("(SELECT pg_current_snapshot()::text)");
@@ -217,6 +246,7 @@ fn written(
         token,
         limit: query.limit.filter(|_| buffered),
         identity,
+        since,
     })
 }
 
@@ -226,6 +256,8 @@ pub struct Page {
     keys: Option<Vec<KeyValue>>,
     /// Of a window that ends at the clock: what it was for page one.
     pub clock: Option<Timestamp>,
+    /// Of a query with `since`: what page one looked at.
+    upto: Option<Snapshot>,
 }
 
 impl Page {
@@ -233,7 +265,25 @@ impl Page {
         let Some(after) = &query.after else {
             return Ok(Self::default());
         };
-        let mut keys = Cursor::decode(after, identity)?.keys;
+        let mut keys = match (Cursor::decode(after, identity), &query.since) {
+            (Ok(cursor), _) => cursor.keys,
+            (Err(_), Some(since)) if since.goes_on => {
+                return Err(Error::invalid(
+                    "since",
+                    "is the token of an answer that was cut by its limit: only the same query, with its filter and order, goes on from there",
+                ));
+            }
+            (Err(error), _) => return Err(error),
+        };
+        let upto = match (&query.since, keys.last()) {
+            (None, _) => None,
+            (Some(_), Some(KeyValue::Text(text))) => {
+                let upto = Snapshot::parse(text).ok_or_else(foreign_cursor)?;
+                keys.pop();
+                Some(upto)
+            }
+            (Some(_), _) => return Err(foreign_cursor()),
+        };
         let mut clock = None;
         if let Some(Window::Last(_)) = query.window {
             match keys.pop() {
@@ -244,6 +294,7 @@ impl Page {
         Ok(Self {
             keys: Some(keys),
             clock,
+            upto,
         })
     }
 }

@@ -156,6 +156,7 @@ async fn ask_all(
         token: None,
         limit: None,
         identity: 0,
+        since: None,
     };
     let run = engine.enter_statement(statement, id, Mode::Buffered)?;
     let batches = engine.collect(run).await?;

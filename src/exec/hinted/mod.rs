@@ -138,6 +138,7 @@ impl Hinted {
         let engine = frame.engine;
         let catalog = engine.learn(&mut connection.driver, &self.tables).await?;
         let query = EventQuery::parse(&self.query, &catalog).map_err(Stop::Refused)?;
+        let query = engine.caught_up(&query, connection).await?;
         let planned = engine.plan(&query, self.purpose).map_err(Stop::Refused)?;
         frame
             .ticket

@@ -7,6 +7,7 @@ use std::{
 
 use super::engine::Engine;
 use super::request::Planned;
+use super::since::CatchUp;
 use crate::model::{Result, time::Timestamp};
 use crate::plan::{Facts, Optimized, RULES, Rule, optimize_by};
 use crate::query::EventQuery;
@@ -55,7 +56,9 @@ impl Engine {
         let optimized = self.optimize(query);
         Ok(Planned {
             statement: optimized.compile(query, &self.target(), purpose, clock)?,
-            is_empty: optimized.plan.is_empty(),
+            // The token of `since` is of the moment, also where there are no rows.
+            is_empty: query.since.is_none() && optimized.plan.is_empty(),
+            catch_up: CatchUp::of(query, purpose, clock),
         })
     }
 

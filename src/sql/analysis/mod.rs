@@ -51,6 +51,7 @@ fn report(w: Writer<'_>, columns: &[&str]) -> Statement {
         token: None,
         limit: None,
         identity: 0,
+        since: None,
     }
 }
 
