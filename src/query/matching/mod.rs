@@ -25,7 +25,7 @@ pub enum Matching {
 }
 
 /// What does not go with a sequence or a pattern.
-const ALONE: [&str; 11] = [
+const ALONE: [&str; 12] = [
     "select",
     "selectAs",
     "joins",
@@ -35,6 +35,7 @@ const ALONE: [&str; 11] = [
     "having",
     "orderBy",
     "after",
+    "since",
     "pattern",
     "sequence",
 ];
@@ -69,6 +70,8 @@ impl Matching {
         {
             let why = if *other == "after" {
                 format!("does not go with {kind}: matches are continued by offset")
+            } else if *other == "since" {
+                format!("does not go with {kind}: a match may begin with older events")
             } else {
                 format!("does not go with {kind}: use a pipeline to work on its matches")
             };
