@@ -19,4 +19,4 @@ pub use optimizer::{AppliedRule, Facts, Optimized, optimize, optimize_by};
 pub use rewritten::rewrite;
 pub use rules::{RULES, Rule};
 pub use satisfiable::is_contradiction;
-pub use slices::{Cut, Slicing, cuts, slicing, times};
+pub use slices::{Cut, Meet, Slicing, cuts, slicing, times};

@@ -1,7 +1,7 @@
 //! How a query can be cut into slices that are answered at the same time, and how the slices meet.
 
 use crate::model::{
-    field::{Column, Field},
+    field::{Column, Field, Kind},
     time::Timestamp,
     value::Value,
 };
@@ -25,7 +25,18 @@ pub struct Slicing {
     /// What slices differ in.
     pub cut: Cut,
     /// How they meet.
-    pub merge: Merge,
+    pub meet: Meet,
+}
+
+/// How slices meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meet {
+    /// Their groups are merged.
+    Groups(Merge),
+    /// Their rows are passed on as they come.
+    AnyOrder,
+    /// Their rows, each slice's in order, are merged by their keys.
+    InOrder,
 }
 
 /// How a query is cut; or why it cannot be.
@@ -38,12 +49,23 @@ pub fn slicing(query: &EventQuery) -> Result<Slicing, &'static str> {
         return Err("since reads little, by an index of its own");
     }
     let Some(grouping) = &query.grouping else {
-        return Err("only groups and aggregates are cut");
+        let order = query.order();
+        if order.iter().any(|key| key.field.kind() == Kind::Json) {
+            return Err("rows in the order of JSON values are not merged");
+        }
+        return Ok(Slicing {
+            cut: Cut::Time,
+            meet: if order.is_empty() {
+                Meet::AnyOrder
+            } else {
+                Meet::InOrder
+            },
+        });
     };
     if grouping.aggregates.iter().all(has_states) {
         return Ok(Slicing {
             cut: Cut::Time,
-            merge: Merge::States,
+            meet: Meet::Groups(Merge::States),
         });
     }
     let cut = match (&grouping.bucket, grouping.keys.is_empty()) {
@@ -57,7 +79,7 @@ pub fn slicing(query: &EventQuery) -> Result<Slicing, &'static str> {
     };
     Ok(Slicing {
         cut,
-        merge: Merge::Apart,
+        meet: Meet::Groups(Merge::Apart),
     })
 }
 
@@ -144,8 +166,8 @@ mod tests {
         EventQuery::parse(wire, &Catalog::default()).unwrap()
     }
 
-    fn cut(wire: &Wire) -> Result<(Cut, Merge), &'static str> {
-        slicing(&query(wire)).map(|s| (s.cut, s.merge))
+    fn cut(wire: &Wire) -> Result<(Cut, Meet), &'static str> {
+        slicing(&query(wire)).map(|s| (s.cut, s.meet))
     }
 
     fn at(micros: i64) -> Timestamp {
@@ -165,15 +187,32 @@ mod tests {
             cut(&query)
         };
         let bucket = json!({ "timeBucket": { "interval": "1 hour" } });
-        assert_eq!(by(&count, json!({})), Ok((Cut::Time, Merge::States)));
-        assert_eq!(by(&count, bucket.clone()), Ok((Cut::Time, Merge::States)));
-        assert_eq!(by(&median, bucket), Ok((Cut::Buckets, Merge::Apart)));
+        assert_eq!(
+            by(&count, json!({})),
+            Ok((Cut::Time, Meet::Groups(Merge::States)))
+        );
+        assert_eq!(
+            by(&count, bucket.clone()),
+            Ok((Cut::Time, Meet::Groups(Merge::States)))
+        );
+        assert_eq!(
+            by(&median, bucket),
+            Ok((Cut::Buckets, Meet::Groups(Merge::Apart)))
+        );
         assert_eq!(
             by(&median, json!({ "groupBy": ["type"] })),
-            Ok((Cut::Groups, Merge::Apart))
+            Ok((Cut::Groups, Meet::Groups(Merge::Apart)))
         );
         assert!(by(&median, json!({})).is_err());
-        assert!(cut(&json!({ "filter": {} })).is_err());
+        assert_eq!(
+            cut(&json!({ "filter": {} })),
+            Ok((Cut::Time, Meet::AnyOrder))
+        );
+        assert_eq!(
+            cut(&json!({ "filter": {}, "limit": 3 })),
+            Ok((Cut::Time, Meet::InOrder))
+        );
+        assert!(cut(&json!({ "filter": {}, "orderBy": [{ "field": "data.n" }] })).is_err());
         assert!(
             cut(&json!({ "filter": {}, "from": "users", "aggregates": [{ "fn": "count" }] }))
                 .is_err()

@@ -1,5 +1,7 @@
 //! The order of rows, and where a page begins after the last row of the one before.
 
+use super::partial::MergeKey;
+use super::select::KeySource;
 use super::writer::{Bind, Writer};
 use crate::model::{
     Error, Result,
@@ -73,6 +75,16 @@ impl SortKey<'_> {
             Kind::Text
         } else {
             self.field.kind()
+        }
+    }
+
+    /// How slices' rows are merged by it.
+    pub fn merge_key(&self, source: &KeySource) -> MergeKey {
+        MergeKey {
+            column: source.column,
+            kind: source.kind,
+            descending: self.descending,
+            nulls_first: self.nulls_first,
         }
     }
 

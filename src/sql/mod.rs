@@ -35,7 +35,8 @@ pub use exact::{Base, MOST_NEW, REALM, Stamped, check, fill, merged_list};
 pub use expression::{Called, Checked, check as check_expression};
 pub use literal::quote_literal;
 pub use partial::{
-    Merge, Merged, Partial, Share, Typed, bucket_starts, has_states, merged, partial,
+    Merge, MergeKey, Merged, Partial, Share, Typed, bucket_starts, has_states, merged, partial,
+    rows_of,
 };
 pub use select::{
     KeySource, Purpose, SincePage, Statement, Target, compile, compile_at, compile_plan,

@@ -7,7 +7,8 @@
 //! answer is the same to the last digit.
 
 use super::field::EVENTS;
-use super::select::{Page, Purpose, Statement, Target, compile_over};
+use super::keyset::sort_keys;
+use super::select::{Over, Page, Purpose, Statement, Target, compile_over};
 use super::writer::{Bind, Writer};
 use crate::model::{
     Result,
@@ -158,7 +159,12 @@ pub fn partial(
     }
     let types = columns.types;
     let open = w.relations(query).row_filter(query);
-    w.share(grouping, share, open);
+    match share {
+        Share::Time { .. } => {
+            w.share(Some(share), open);
+        }
+        Share::Groups { of, this } => w.share_of_groups(grouping, *of, *this, open),
+    }
     let keys = grouping.key_columns().len();
     if keys > 0 {
         w.sql(" GROUP BY ").join(1..=keys, ", ", |w, place| {
@@ -180,7 +186,59 @@ pub fn merged(
     merged: &Merged,
     clock: Timestamp,
 ) -> Result<Statement> {
-    compile_over(query, target, purpose, Some(merged), Some(clock))
+    let over = Over {
+        merged: Some(merged),
+        clock: Some(clock),
+        ..Over::default()
+    };
+    compile_over(query, target, purpose, &over)
+}
+
+/// A key by which the rows of slices are merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MergeKey {
+    /// Its column in a row.
+    pub column: usize,
+    /// What it holds: never JSON, whose order only the server knows.
+    pub kind: Kind,
+    /// From the greatest down.
+    pub descending: bool,
+    /// Where NULLs stand.
+    pub nulls_first: bool,
+}
+
+/// The statement of one slice of a query's rows, in the query's order, and the keys of that order.
+/// Each slice gives as many rows as the whole may need of it.
+///
+/// # Errors
+/// As [`compile`](super::compile).
+pub fn rows_of(
+    query: &EventQuery,
+    target: &Target,
+    purpose: Purpose,
+    share: &Share,
+    clock: Timestamp,
+) -> Result<(Statement, Vec<MergeKey>)> {
+    let over = Over {
+        share: Some(share),
+        clock: Some(clock),
+        ..Over::default()
+    };
+    let offset = query.offset.unwrap_or(0);
+    let whole = EventQuery {
+        limit: query.limit.map(|limit| limit.saturating_add(offset)),
+        offset: None,
+        ..query.clone()
+    };
+    let mut statement = compile_over(&whole, target, purpose, &over)?;
+    // Of what is made of the rows of all slices.
+    statement.limit = query.limit.filter(|_| purpose == Purpose::Buffered);
+    let order = query.order();
+    let keys = sort_keys(&order, target.code_point_collation);
+    let keys = (keys.iter().zip(&statement.keys))
+        .map(|(key, source)| key.merge_key(source))
+        .collect();
+    Ok((statement, keys))
 }
 
 /// Where the buckets of these times begin: one column, in the order of time, none of them twice.
@@ -307,28 +365,31 @@ fn whole_type(aggregate: &Aggregate) -> Typed {
 }
 
 impl Writer<'_> {
-    /// The condition that makes a slice of the rows.
-    fn share(&mut self, grouping: &Grouping, share: &Share, filtered: bool) {
-        let mut open = if filtered { " AND " } else { " WHERE " };
-        match share {
-            Share::Time { from, to } => {
-                for (bound, operator) in [(from, " >= "), (to, " < ")] {
-                    let Some(at) = bound else { continue };
-                    self.sql(open)
-                        .event_column(EVENTS, Column::Timestamp)
-                        .sql(operator)
-                        .bind(Bind::Time(*at));
-                    open = " AND ";
-                }
-            }
-            Share::Groups { of, this } => {
-                // The hash that the server groups by: equal keys, NULLs and 1 and 1.0 among them, agree.
-                self.sql(open).sql("(hash_record(ROW(");
-                self.join(keys(grouping), ", ", |w, (write, _)| write(w));
-                self.sql(")) & 2147483647) % ").number(*of);
-                self.sql(" = ").number(*this);
-            }
+    /// The condition that makes a slice of the rows by time. Gives whether there is a condition now.
+    pub fn share(&mut self, share: Option<&Share>, filtered: bool) -> bool {
+        let Some(Share::Time { from, to }) = share else {
+            return filtered;
+        };
+        let mut filtered = filtered;
+        for (bound, operator) in [(from, " >= "), (to, " < ")] {
+            let Some(at) = bound else { continue };
+            self.sql(if filtered { " AND " } else { " WHERE " })
+                .event_column(EVENTS, Column::Timestamp)
+                .sql(operator)
+                .bind(Bind::Time(*at));
+            filtered = true;
         }
+        filtered
+    }
+
+    /// The condition that makes a slice of them by their groups.
+    fn share_of_groups(&mut self, grouping: &Grouping, of: u64, this: u64, filtered: bool) {
+        // The hash that the server groups by: equal keys, NULLs and 1 and 1.0 among them, agree.
+        self.sql(if filtered { " AND " } else { " WHERE " })
+            .sql("(hash_record(ROW(");
+        self.join(keys(grouping), ", ", |w, (write, _)| write(w));
+        self.sql(")) & 2147483647) % ").number(of);
+        self.sql(" = ").number(this);
     }
 
     /// The groups of the whole, out of what the slices gave: columns c1, c2 and so on.

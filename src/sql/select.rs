@@ -2,7 +2,7 @@
 
 use super::access::{Access, PLAIN};
 use super::keyset::{SortKey, foreign_cursor, sort_keys};
-use super::partial::Merged;
+use super::partial::{Merged, Share};
 use super::writer::{Bind, Writer};
 use crate::model::{
     Error, Result,
@@ -89,7 +89,7 @@ const MAX_BINDS: usize = u16::MAX as usize;
 /// INVALID_QUERY at `after` for a cursor that is not this query's, at `filter` for more values than
 /// a statement can have.
 pub fn compile(query: &EventQuery, target: &Target, purpose: Purpose) -> Result<Statement> {
-    compile_over(query, target, purpose, None, None)
+    compile_over(query, target, purpose, &Over::default())
 }
 
 /// The same with a clock for the windows that end at it, where that is not the server's.
@@ -102,16 +102,30 @@ pub fn compile_at(
     purpose: Purpose,
     clock: Option<Timestamp>,
 ) -> Result<Statement> {
-    compile_over(query, target, purpose, None, clock)
+    let over = Over {
+        clock,
+        ..Over::default()
+    };
+    compile_over(query, target, purpose, &over)
 }
 
-/// The same over what slices of the events gave.
+/// What else a statement can read than all events.
+#[derive(Clone, Copy, Default)]
+pub struct Over<'a> {
+    /// What slices gave, in the place of the events.
+    pub merged: Option<&'a Merged>,
+    /// A slice of them, whose rows come with the keys that they are ordered by.
+    pub share: Option<&'a Share>,
+    /// The time that windows end at.
+    pub clock: Option<Timestamp>,
+}
+
+/// The same over something else than all events.
 pub fn compile_over(
     query: &EventQuery,
     target: &Target,
     purpose: Purpose,
-    merged: Option<&Merged>,
-    clock: Option<Timestamp>,
+    over: &Over<'_>,
 ) -> Result<Statement> {
     if let Some(matching) = &query.matching {
         return Err(Error::Unsupported {
@@ -120,7 +134,7 @@ pub fn compile_over(
         });
     }
     let identity = query.identity(&target.table.quoted());
-    written(query, &PLAIN, target, (purpose, identity), (merged, clock))
+    written(query, &PLAIN, target, (purpose, identity), over)
 }
 
 /// Compiles a query as it was planned, with its own clock or a given one. `identity` is that of the
@@ -135,7 +149,11 @@ pub fn compile_plan(
     (purpose, identity): (Purpose, u64),
     clock: Option<Timestamp>,
 ) -> Result<Statement> {
-    written(query, access, target, (purpose, identity), (None, clock))
+    let over = Over {
+        clock,
+        ..Over::default()
+    };
+    written(query, access, target, (purpose, identity), &over)
 }
 
 fn written(
@@ -143,7 +161,7 @@ fn written(
     access: &Access,
     target: &Target,
     (purpose, identity): (Purpose, u64),
-    (merged, clock): (Option<&Merged>, Option<Timestamp>),
+    over: &Over<'_>,
 ) -> Result<Statement> {
     let order = query.order();
     let keys = sort_keys(&order, target.code_point_collation);
@@ -162,8 +180,8 @@ fn written(
         }
     };
     let mut w = Writer::new(&target.table);
-    w.frozen_clock = page.clock.or(clock);
-    w.merged = merged;
+    w.frozen_clock = page.clock.or(over.clock);
+    w.merged = over.merged;
     w.access = access;
     w.stand_in = target.stand_in;
 
@@ -188,7 +206,8 @@ fn written(
         outputs: &outputs,
         width: outputs.len(),
     };
-    let sources = if buffered && query.limit.is_some() && query.can_continue() {
+    let continues = buffered && query.limit.is_some() && query.can_continue();
+    let sources = if continues || (over.share.is_some() && !keys.is_empty()) {
         columns.cursor(&mut w, &keys, query)
     } else {
         Vec::new()
@@ -205,7 +224,10 @@ fn written(
         })
     });
     let filtered = match &query.grouping {
-        None => w.relations(query).row_filter(query),
+        None => {
+            let filtered = w.relations(query).row_filter(query);
+            w.share(over.share, filtered)
+        }
         Some(grouping) => {
             w.sql(" FROM (").aggregated(query, grouping).sql(") AS g");
             let having = grouping.having.as_ref().filter(|h| !h.is_always());

@@ -14,6 +14,7 @@
 mod catalog;
 mod gather;
 mod knowledge;
+mod rows;
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -30,6 +31,7 @@ use sqlx::Row;
 use self::gather::Gathered;
 pub use self::knowledge::Knowledge;
 use self::knowledge::Way;
+use self::rows::{Answered, Asked};
 use super::arguments::{arguments, sql_text};
 use super::batch::Batch;
 use super::connection::Connection;
@@ -41,9 +43,9 @@ use super::single;
 use super::snapshot::Exported;
 use super::stop::Stop;
 use crate::model::{Error, Result, time::Timestamp};
-use crate::plan::{Cut, Slicing, cuts, slicing, times};
+use crate::plan::{Cut, Meet, Slicing, cuts, slicing, times};
 use crate::query::EventQuery;
-use crate::sql::{Merged, Partial, Purpose, Share, bucket_starts, merged, partial};
+use crate::sql::{Merged, Partial, Purpose, Share, bucket_starts, merged, partial, rows_of};
 
 /// What slices may give together: more groups than that are not worth the way there and back.
 const MOST_BYTES: usize = 64 << 20;
@@ -74,7 +76,9 @@ impl Slices {
         let single = Single::Query(Box::new(planned));
         let wanted = match query.hints.parallel {
             Some(asked) => asked,
-            None => purpose == Purpose::Buffered && slicing(&query).is_ok(),
+            None => {
+                purpose == Purpose::Buffered && query.grouping.is_some() && slicing(&query).is_ok()
+            }
         };
         if !wanted {
             return Source::Single(single);
@@ -171,9 +175,13 @@ impl Slices {
         let outcome = self
             .sliced(frame, slicing, connection, others, &floor, &state)
             .await;
-        leader.end_transaction(&outcome).await;
+        match &outcome {
+            // A page that is full before its slices are read: dropped, its lease stops the statement.
+            Ok(Answered { is_over: false, .. }) => drop(leader),
+            _ => leader.end_transaction(&outcome).await,
+        }
         match outcome.map_err(Error::from) {
-            Ok(batch) => {
+            Ok(Answered { batch, .. }) => {
                 if self.purpose == Purpose::Buffered {
                     (frame.engine.slices).note(self.fingerprint, Way::Slices, began.elapsed());
                 }
@@ -200,7 +208,7 @@ impl Slices {
         mut others: Vec<Lease>,
         floor: &str,
         state: &Gathering,
-    ) -> Result<Batch, Stop> {
+    ) -> Result<Answered, Stop> {
         // A snapshot that is held was adopted with the connection.
         let exported = match &frame.snapshot {
             Some(held) => Exported::clone(held),
@@ -209,26 +217,7 @@ impl Slices {
         let shares = self
             .shares(frame, slicing, leader, &exported, others.len() + 1)
             .await?;
-        let target = frame.engine.target();
-        let grouping =
-            self.query.grouping.as_ref().ok_or_else(|| {
-                Stop::Refused(Error::Internal("only grouped queries are cut".into()))
-            })?;
-        let mut parts = (0_u64..)
-            .zip(&shares)
-            .map(|slice| {
-                partial(
-                    &self.query,
-                    grouping,
-                    &target,
-                    slice,
-                    slicing.merge,
-                    exported.clock,
-                )
-            })
-            .collect::<Result<Vec<_>>>()
-            .map_err(Stop::Refused)?;
-        for spare in others.drain(parts.len().min(others.len() + 1) - 1..) {
+        for spare in others.drain(shares.len().min(others.len() + 1) - 1..) {
             spare.release();
         }
         let by = match slicing.cut {
@@ -236,7 +225,23 @@ impl Slices {
             Cut::Buckets => "bucket",
             Cut::Groups => "the hash of the group",
         };
-        self.tell(frame, Ok(format!("{} slices by {by}", parts.len())));
+        self.tell(
+            frame,
+            match shares.len() {
+                1 => Err(format!("there is nothing to cut by {by}")),
+                slices => Ok(format!("{slices} slices by {by}")),
+            },
+        );
+        let (Meet::Groups(merge), Some(grouping)) = (slicing.meet, &self.query.grouping) else {
+            let asked = self.rows_of(frame, &shares, slicing.meet, exported.clock)?;
+            return rows::answer(frame, &self.query, &asked, leader, others, &exported).await;
+        };
+        let target = frame.engine.target();
+        let mut parts = (0_u64..)
+            .zip(&shares)
+            .map(|slice| partial(&self.query, grouping, &target, slice, merge, exported.clock))
+            .collect::<Result<Vec<_>>>()
+            .map_err(Stop::Refused)?;
         let first = parts.remove(0);
         let theirs = (others.into_iter().zip(&parts))
             .map(|(lease, part)| of_another(lease, &exported, part, state));
@@ -251,11 +256,38 @@ impl Slices {
         }
         let all = Merged {
             columns: gathered.into_arrays(),
-            merge: slicing.merge,
+            merge,
         };
         let statement = merged(&self.query, &target, self.purpose, &all, exported.clock)
             .map_err(Stop::Refused)?;
-        frame.produce(leader, &statement, floor).await
+        Ok(Answered {
+            batch: frame.produce(leader, &statement, floor).await?,
+            is_over: true,
+        })
+    }
+
+    fn rows_of(
+        &self,
+        frame: &Frame<'_>,
+        shares: &[Share],
+        meet: Meet,
+        clock: Timestamp,
+    ) -> Result<Asked, Stop> {
+        let target = frame.engine.target();
+        let slices = (shares.iter())
+            .map(|share| rows_of(&self.query, &target, self.purpose, share, clock))
+            .collect::<Result<Vec<_>>>()
+            .map_err(Stop::Refused)?;
+        let mut keys = Vec::new();
+        let statements = slices.into_iter().map(|(statement, order)| {
+            keys = order;
+            statement
+        });
+        let statements = statements.collect();
+        if meet == Meet::AnyOrder {
+            keys.clear();
+        }
+        Ok(Asked { statements, keys })
     }
 
     /// The slices, as many as there are workers or fewer.
