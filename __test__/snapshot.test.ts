@@ -152,14 +152,17 @@ describe('connections', () => {
   it('are closed by close(), with the snapshot and what runs in it', async () => {
     const own = await database.connect()
     const names = new Set((await database.backends()).map(({ pid }) => pid))
-    let closed: Promise<void> | undefined
+    let close = () => {}
+    const closed = new Promise<void>(resolve => {
+      close = () => resolve(own.close())
+    })
     const inside = own.snapshot(async at => {
       const reading = (async () => {
         for await (const _ of at.query().executeStream()) await closed
       })()
       const outcome = expect(reading).rejects.toMatchObject({ code: 'CLOSED' })
       await sleep(50)
-      closed = own.close()
+      close()
       await outcome
       await expect(counted(at)).rejects.toMatchObject({ code: 'CLOSED' })
     })

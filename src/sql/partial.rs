@@ -228,6 +228,8 @@ pub fn rows_of(
     let whole = EventQuery {
         limit: query.limit.map(|limit| limit.saturating_add(offset)),
         offset: None,
+        // Without its offset it may be no page any more, whose order is total.
+        order_by: query.order(),
         ..query.clone()
     };
     let mut statement = compile_over(&whole, target, purpose, &over)?;
