@@ -223,20 +223,7 @@ fn written(
             w.sql("(SELECT pg_current_snapshot()::text)");
         })
     });
-    let filtered = match &query.grouping {
-        None => {
-            let filtered = w.relations(query).row_filter(query);
-            w.share(over.share, filtered)
-        }
-        Some(grouping) => {
-            w.sql(" FROM (").aggregated(query, grouping).sql(") AS g");
-            let having = grouping.having.as_ref().filter(|h| !h.is_always());
-            if let Some(having) = having {
-                w.sql(" WHERE ").condition(having);
-            }
-            having.is_some()
-        }
-    };
+    let filtered = write_rows(&mut w, query, over);
     if let Some(after) = &page.keys {
         w.sql(if filtered { " AND " } else { " WHERE " })
             .behind(&keys, after)?;
@@ -270,6 +257,20 @@ fn written(
         identity,
         since,
     })
+}
+
+/// Where the rows come from. Gives whether there is a condition.
+fn write_rows(w: &mut Writer<'_>, query: &EventQuery, over: &Over<'_>) -> bool {
+    let Some(grouping) = &query.grouping else {
+        let filtered = w.relations(query).row_filter(query);
+        return w.share(over.share, filtered);
+    };
+    w.sql(" FROM (").aggregated(query, grouping).sql(") AS g");
+    let having = grouping.having.as_ref().filter(|h| !h.is_always());
+    if let Some(having) = having {
+        w.sql(" WHERE ").condition(having);
+    }
+    having.is_some()
 }
 
 /// Where a page begins.
