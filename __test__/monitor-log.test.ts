@@ -130,7 +130,7 @@ describe('what cannot be written', () => {
       // The hundred there were is still counted.
       expect((await client.monitor.getFingerprints())[0]?.calls).toBe(400)
       await own.admin.query(
-        'CREATE TABLE IF NOT EXISTS query_performance_log (id uuid DEFAULT gen_random_uuid(), query_id text, query_text text, execution_time_ms int, rows_returned int, created_at timestamptz)'
+        'CREATE TABLE IF NOT EXISTS query_performance_log (id uuid DEFAULT gen_random_uuid(), query_id text, query_text text, execution_time_ms int, rows_returned int, indexes_used text[], created_at timestamptz)'
       )
       await client.query().limit(5).execute({ queryId: 'again' })
       await client.monitor.flush()

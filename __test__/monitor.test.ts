@@ -168,9 +168,3 @@ test('a client that is closed still tells what it has seen', async () => {
   await client.monitor.flush()
   expect(await client.monitor.report()).toContain('the client is closed')
 })
-
-test('what is not built yet says so by name', async () => {
-  const client = await database.connect()
-  expect(await failure(client.monitor.getPlanChanges())).toMatchObject({ code: 'UNSUPPORTED' })
-  expect(await failure(client.monitor.pinPlan('0', null))).toMatchObject({ code: 'UNSUPPORTED' })
-})

@@ -169,6 +169,12 @@ export declare class NativeMonitor {
   health(): Promise<string>
   /** Resolves once what waits was written, or could not be. */
   flush(): Promise<string>
+  /** Looks at plans now. Resolves with those that have changed. */
+  planChanges(): Promise<string>
+  /** The plan changes that are known of. */
+  knownPlanChanges(): string
+  /** Keeps a fingerprint on a plan, or lets it go. */
+  pin(fingerprint: string, planHash?: string | undefined | null): Promise<string>
   /** Forgets what was counted. */
   reset(): void
 }

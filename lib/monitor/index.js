@@ -8,9 +8,6 @@ const { EventsError, unwrap } = require('../errors.js')
 const { SHOWN, clientReport } = require('./report.js')
 
 const ORDERS = ['totalTime', 'meanTime', 'calls', 'p95']
-/** What needs plans that are followed over time. */
-const LATER = ['getPlanChanges', 'pinPlan']
-
 function invalid(path, problem) {
   return new EventsError('INVALID_QUERY', `${path}: ${problem}`, { path })
 }
@@ -53,6 +50,16 @@ class PerformanceMonitor {
     return unwrap(this.#native.fingerprints(orderBy, limit === undefined ? undefined : Math.min(limit, 2 ** 32 - 1)))
   }
 
+  async getPlanChanges() {
+    return unwrap(await this.#native.planChanges())
+  }
+
+  async pinPlan(fingerprint, planHash) {
+    if (typeof fingerprint !== 'string') throw invalid('fingerprint', 'must be a string')
+    if (planHash !== null && typeof planHash !== 'string') throw invalid('planHash', 'must be a string, or null')
+    unwrap(await this.#native.pin(fingerprint, planHash ?? undefined))
+  }
+
   async getRunningQueries() {
     return unwrap(this.#native.running())
   }
@@ -77,6 +84,7 @@ class PerformanceMonitor {
       fingerprints: await this.getFingerprints({ limit: SHOWN }),
       running: await this.getRunningQueries(),
       slow: unwrap(this.#native.slow()),
+      changes: unwrap(this.#native.knownPlanChanges()),
       pool: this.getPool(),
       health: await this.getHealth()
     })
@@ -91,16 +99,6 @@ class PerformanceMonitor {
   async reset() {
     this.#native.reset()
   }
-}
-
-for (const method of LATER) {
-  Object.defineProperty(PerformanceMonitor.prototype, method, {
-    value: async function unsupported() {
-      throw new EventsError('UNSUPPORTED', `monitor.${method}() is not part of this version`)
-    },
-    writable: true,
-    configurable: true
-  })
 }
 
 module.exports = { PerformanceMonitor }

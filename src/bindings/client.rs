@@ -67,6 +67,7 @@ impl NativeClient {
         let observer: Arc<dyn Observer> = Arc::<Monitor>::clone(&monitor);
         let engine = Engine::new(config, Some(observer));
         Monitor::keep_logging(&monitor, &engine);
+        Monitor::keep_looking(&monitor, &engine);
         Ok(Self {
             indexes: Indexes::new(&engine),
             engine,

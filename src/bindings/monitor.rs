@@ -99,6 +99,35 @@ impl NativeMonitor {
         })
     }
 
+    /// Looks at plans now. Resolves with those that have changed.
+    #[napi(catch_unwind, ts_return_type = "Promise<string>")]
+    pub fn plan_changes(&self, env: Env) -> Result<Made> {
+        let (engine, monitor) = (Arc::clone(&self.engine), Arc::clone(&self.monitor));
+        promised(&self.port, env, async move {
+            // Where the server cannot say, what is known already still is; health says why.
+            let _ = monitor.look_at_plans(&engine).await;
+            Ok(monitor.plan_changes())
+        })
+    }
+
+    /// The plan changes that are known of.
+    #[napi(catch_unwind)]
+    pub fn known_plan_changes(&self) -> String {
+        answer(Ok(self.monitor.plan_changes()))
+    }
+
+    /// Keeps a fingerprint on a plan, or lets it go.
+    #[napi(catch_unwind, ts_return_type = "Promise<string>")]
+    pub fn pin(&self, env: Env, fingerprint: String, plan_hash: Option<String>) -> Result<Made> {
+        let (engine, monitor) = (Arc::clone(&self.engine), Arc::clone(&self.monitor));
+        promised(&self.port, env, async move {
+            monitor
+                .pin(&engine, &fingerprint, plan_hash.as_deref())
+                .await?;
+            Ok(json!({}))
+        })
+    }
+
     /// Forgets what was counted.
     #[napi(catch_unwind)]
     pub fn reset(&self) {

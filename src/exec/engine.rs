@@ -23,7 +23,8 @@ use super::governor::Governor;
 use super::held::Snapshots;
 use super::hinted::{Hinted, Memory};
 use super::interrupt::time_allowed;
-use super::observe::{Observer, Status};
+use super::observe::{Observer, Sample, Status};
+use super::pinned::{Pinned, Pins};
 use super::planning::Planning;
 use super::pool::Pool;
 use super::registry::{Registry, Ticket};
@@ -63,6 +64,8 @@ pub struct Engine {
     shapes: Shapes,
     /// What index hints came to before.
     pub hinted: Memory,
+    /// The statements that are kept on a plan.
+    pub pins: Pins,
     observer: Option<Arc<dyn Observer>>,
 }
 
@@ -93,6 +96,7 @@ impl Engine {
             realm: RwLock::new(Arc::from("")),
             shapes: Shapes::default(),
             hinted: Memory::default(),
+            pins: Pins::default(),
             observer,
             config,
         })
@@ -104,6 +108,19 @@ impl Engine {
             && let Some(ended) = ticket.ended(self.number, error, status)
         {
             observer.ended(ended);
+        }
+    }
+
+    /// Gives whoever watches a sample of a statement, where one is wanted.
+    pub fn offer(&self, shape: &Arc<Shape>, planned: &Planned) {
+        if let Some(observer) = &self.observer
+            && !planned.is_empty
+            && observer.wants(shape.fingerprint)
+        {
+            observer.sample(Sample {
+                shape: Arc::clone(shape),
+                statement: planned.statement.clone(),
+            });
         }
     }
 
@@ -252,7 +269,13 @@ impl Engine {
             let clock = self.held(options.snapshot)?.map(|held| held.clock);
             let planned = self.plan_at(&query, purpose, clock)?;
             let shape = self.shape_of(&planned.statement, &query);
-            let source = Slices::source(query, planned, shape.fingerprint, purpose);
+            self.offer(&shape, &planned);
+            let source = match self.pins.of(shape.fingerprint) {
+                Some(rung) if !planned.is_empty => {
+                    Source::Strategy(Box::new(Pinned { planned, rung }))
+                }
+                _ => Slices::source(query, planned, shape.fingerprint, purpose),
+            };
             (source, Some(shape))
         } else {
             let of = OfTables {

@@ -7,6 +7,7 @@ use std::{
 
 use super::shape::Shape;
 use crate::model::Error;
+use crate::sql::Statement;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,12 +71,30 @@ pub struct Ended {
     pub rows: u64,
     /// Bytes of JSON made of them.
     pub bytes: u64,
+    /// The indexes of its plan, where the run itself knows them.
+    pub indexes: Option<Arc<[String]>>,
     /// The code of its error, and SQLSTATE: a message could quote what it must not.
     pub failure: Option<(&'static str, Option<String>)>,
 }
 
+/// A statement with the values of one of its runs, so that its plan can be looked at. It is never
+/// shown nor stored: values are the caller's.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// What it is a sample of.
+    pub shape: Arc<Shape>,
+    /// Text and values.
+    pub statement: Statement,
+}
+
 /// Is told of every run. Called on the thread of the run, sometimes JavaScript's: it must be quick.
 pub trait Observer: Send + Sync {
+    /// Whether a sample of this fingerprint is wanted.
+    fn wants(&self, fingerprint: u64) -> bool;
+
+    /// A sample that was wanted.
+    fn sample(&self, sample: Sample);
+
     /// A run has ended, and its caller is about to hear of it.
     fn ended(&self, run: Ended);
 }

@@ -65,6 +65,7 @@ struct Progress {
     waited: AtomicU64,
     rows: AtomicU64,
     bytes: AtomicU64,
+    indexes: OnceLock<Arc<[String]>>,
 }
 
 /// A query that runs, as it stands.
@@ -130,6 +131,7 @@ impl Registry {
                 waited: AtomicU64::new(0),
                 rows: AtomicU64::new(0),
                 bytes: AtomicU64::new(0),
+                indexes: OnceLock::new(),
             },
         });
         queries.running.insert(Arc::clone(&id), Arc::clone(&entry));
@@ -251,6 +253,11 @@ impl Ticket {
         (self.entry.progress.waited).store(micros + 1, Ordering::Relaxed);
     }
 
+    /// The indexes of its plan.
+    pub fn set_indexes(&self, indexes: &[String]) {
+        let _ = self.entry.progress.indexes.set(indexes.into());
+    }
+
     /// How much was made so far.
     pub fn set_made(&self, rows: u64, bytes: u64) {
         self.entry.progress.rows.store(rows, Ordering::Relaxed);
@@ -272,6 +279,7 @@ impl Ticket {
             waited: waited.map(Duration::from_micros),
             rows: progress.rows.load(Ordering::Relaxed),
             bytes: progress.bytes.load(Ordering::Relaxed),
+            indexes: progress.indexes.get().cloned(),
             failure: error.map(|e| (e.code(), e.sql_state().map(str::to_owned))),
         })
     }

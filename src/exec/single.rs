@@ -5,6 +5,7 @@ use super::connection::Connection;
 use super::fault::{may_be_outdated, spares_connection};
 use super::frame::Frame;
 use super::lease::Lease;
+use super::pinned::Pinned;
 use super::request::{OfTables, Planned, Single};
 use super::stop::Stop;
 use super::user::UserSql;
@@ -84,12 +85,18 @@ async fn of_tables(
     let catalog = engine.learn(&mut connection.driver, &of.tables).await?;
     let planned = EventQuery::parse(&of.query, &catalog).and_then(|query| {
         let planned = engine.plan(&query, of.purpose)?;
-        (frame.ticket).set_shape(engine.shape_of(&planned.statement, &query));
-        Ok(planned)
+        let shape = engine.shape_of(&planned.statement, &query);
+        engine.offer(&shape, &planned);
+        let fingerprint = shape.fingerprint;
+        (frame.ticket).set_shape(shape);
+        Ok((planned, fingerprint))
     });
     let produced = match planned {
-        Ok(planned) if planned.is_empty => Ok(frame.nothing(&planned.statement, floor)),
-        Ok(planned) => of_query(frame, connection, &planned, floor).await,
+        Ok((planned, _)) if planned.is_empty => Ok(frame.nothing(&planned.statement, floor)),
+        Ok((planned, fingerprint)) => match engine.pins.of(fingerprint) {
+            Some(rung) => (Pinned { planned, rung }.produce(frame, connection, floor)).await,
+            None => of_query(frame, connection, &planned, floor).await,
+        },
         Err(error) => Err(Stop::Refused(error)),
     };
     if produced.is_err() {

@@ -58,6 +58,7 @@ impl Monitor {
             "hypopg": installed("hypopg"),
             "pg_hint_plan": installed("pg_hint_plan"),
             "pg_stat_statements": installed("pg_stat_statements"),
+            "plans": self.plans.indexed_share().is_some(),
             "cache": false,
             "indexManager": false,
         });
@@ -66,6 +67,7 @@ impl Monitor {
             problems.push(format!("there is no table {table}: migrate() makes it"));
         }
         problems.extend(self.log_problem());
+        problems.extend(self.plans.problems());
         let (ratio, runs) = self.slow_ratio();
         if runs >= ENOUGH && ratio >= SLOW_SHARE {
             problems.push(format!(
@@ -85,7 +87,7 @@ impl Monitor {
             "capabilities": capabilities,
             "slowQueryRatio": ratio,
             "cacheHitRate": 0,
-            "optimalIndexRatio": 0,
+            "optimalIndexRatio": self.plans.indexed_share().unwrap_or(0.0),
             "cacheMemoryBytes": 0,
             "problems": problems,
         })

@@ -146,7 +146,8 @@ impl Monitor {
         upkeep: bool,
     ) -> Result<(), sqlx::Error> {
         if !runs.is_empty() {
-            store::log(driver, table, runs).await?;
+            let indexes: Vec<_> = runs.iter().map(|run| self.plans.indexes(run)).collect();
+            store::log(driver, table, runs, &indexes).await?;
         }
         if upkeep {
             store::sweep(driver, table, self.options.retention).await?;

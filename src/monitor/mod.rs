@@ -13,6 +13,7 @@ mod history;
 mod log;
 mod metrics;
 mod options;
+mod plans;
 mod recent;
 mod store;
 mod views;
@@ -26,12 +27,13 @@ pub use bridge::{Listening, listen};
 pub use options::Options;
 pub use views::Order;
 
-use crate::exec::{Ended, Observer, Status};
+use crate::exec::{Ended, Observer, Sample, Status};
 use buffer::Buffer;
 use fingerprints::Fingerprints;
 use histogram::Bounded;
 use history::History;
 use log::LogState;
+use plans::Plans;
 use recent::Recent;
 
 /// The monitor of one client.
@@ -40,6 +42,7 @@ pub struct Monitor {
     state: Mutex<State>,
     log: Mutex<LogState>,
     writing: tokio::sync::Mutex<()>,
+    plans: Plans,
 }
 
 #[derive(Default)]
@@ -75,6 +78,7 @@ impl Monitor {
             state: Mutex::default(),
             log: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
+            plans: Plans::default(),
         }
     }
 
@@ -91,10 +95,20 @@ impl Monitor {
             ..State::default()
         };
         *state = kept;
+        drop(state);
+        self.plans.reset();
     }
 }
 
 impl Observer for Monitor {
+    fn wants(&self, fingerprint: u64) -> bool {
+        self.options.sample_rate > 0.0 && self.plans.wants(fingerprint)
+    }
+
+    fn sample(&self, sample: Sample) {
+        self.plans.keep(sample);
+    }
+
     fn ended(&self, run: Ended) {
         let slow = run.elapsed > self.options.slow;
         if slow {
@@ -107,6 +121,7 @@ impl Observer for Monitor {
                 "a slow query"
             );
         }
+        self.plans.ended(&run);
         let mut state = self.state();
         let totals = &mut state.totals;
         *match run.status {
@@ -159,6 +174,7 @@ mod tests {
             waited: Some(Duration::from_micros(5)),
             rows: 3,
             bytes: 100,
+            indexes: None,
             failure: None,
         }
     }

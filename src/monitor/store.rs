@@ -51,16 +51,24 @@ fn epoch_micros(at: SystemTime) -> i64 {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Logs runs.
+/// Names as the text of an array: arrays of arrays must all be of one length.
+fn array(names: &[String]) -> String {
+    let quoted = |name: &String| format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""));
+    let names = names.iter().map(quoted).collect::<Vec<_>>();
+    format!("{{{}}}", names.join(","))
+}
+
+/// Logs runs, and the indexes of their plans where they are known.
 pub async fn log(
     driver: &mut PgConnection,
     table: &TableNames,
     runs: &[Ended],
+    indexes: &[Option<Vec<String>>],
 ) -> Result<(), sqlx::Error> {
     let sql = format!(
-        "INSERT INTO {} (query_id, query_text, execution_time_ms, rows_returned, created_at) \
-         SELECT id, text, ms, count, timestamptz 'epoch' + at * interval '1 microsecond' \
-         FROM unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::bigint[]) AS run (id, text, ms, count, at)",
+        "INSERT INTO {} (query_id, query_text, execution_time_ms, rows_returned, created_at, indexes_used) \
+         SELECT id, text, ms, count, timestamptz 'epoch' + at * interval '1 microsecond', indexes::text[] \
+         FROM unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::bigint[], $6::text[]) AS run (id, text, ms, count, at, indexes)",
         table.beside("query_performance_log")
     );
     let ids: Vec<String> = (runs.iter())
@@ -88,6 +96,12 @@ pub async fn log(
         .bind(times)
         .bind(rows)
         .bind(ends)
+        .bind(
+            indexes
+                .iter()
+                .map(|names| names.as_deref().map(array))
+                .collect::<Vec<_>>(),
+        )
         .execute(driver)
         .await
         .map(drop)

@@ -8,6 +8,7 @@ use super::Monitor;
 use super::fingerprints::Fingerprint;
 use super::histogram::{micros, millis};
 use super::history::SLOT;
+use super::plans::Plans;
 use crate::exec::{Ended, Engine, Running};
 use crate::model::{Error, Result, time::Timestamp};
 
@@ -47,7 +48,7 @@ impl Order {
     }
 }
 
-fn iso(at: SystemTime) -> String {
+pub fn iso(at: SystemTime) -> String {
     let since = at
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
@@ -55,7 +56,18 @@ fn iso(at: SystemTime) -> String {
     Timestamp::from_micros(whole.saturating_mul(1000)).to_string()
 }
 
-fn ended(run: &Ended) -> Wire {
+/// Adds what is known of the plan of a run: what the run itself knows, else the fingerprint's.
+fn with_plan(mut told: Wire, plans: &Plans, fingerprint: u64, own: Option<&[String]>) -> Wire {
+    if let Some(indexes) = own {
+        told["indexesUsed"] = json!(indexes);
+    } else if let Some((plan, _)) = plans.of(fingerprint) {
+        told["indexesUsed"] = json!(plan.indexes);
+        told["planHash"] = plan.hash.into();
+    }
+    told
+}
+
+fn ended(run: &Ended, plans: &Plans) -> Wire {
     let mut told = json!({
         "queryId": run.id,
         "fingerprint": run.shape.hex(),
@@ -74,11 +86,11 @@ fn ended(run: &Ended) -> Wire {
             None => (*code).into(),
         };
     }
-    told
+    with_plan(told, plans, run.shape.fingerprint, run.indexes.as_deref())
 }
 
-fn running(run: &Running) -> Wire {
-    json!({
+fn running(run: &Running, plans: &Plans) -> Wire {
+    let told = json!({
         "queryId": run.id,
         "fingerprint": run.shape.hex(),
         "queryText": run.shape.text,
@@ -89,7 +101,8 @@ fn running(run: &Running) -> Wire {
         "bytesReturned": run.bytes,
         "cache": "off",
         "indexesUsed": [],
-    })
+    });
+    with_plan(told, plans, run.shape.fingerprint, None)
 }
 
 impl Monitor {
@@ -109,6 +122,9 @@ impl Monitor {
             .iter()
             .take(limit.unwrap_or(usize::MAX))
             .map(|(_, one)| {
+                let plans = self.plans.of(one.shape.fingerprint);
+                let (indexes, hashes) =
+                    plans.map_or_else(Default::default, |(now, all)| (now.indexes, all));
                 json!({
                     "fingerprint": one.shape.hex(),
                     "queryText": one.shape.text,
@@ -122,8 +138,8 @@ impl Monitor {
                     "maxTime": one.times.longest(),
                     "rows": one.rows,
                     "cacheHitRate": 0,
-                    "indexesUsed": [],
-                    "planHashes": [],
+                    "indexesUsed": indexes,
+                    "planHashes": hashes,
                 })
             });
         told.collect()
@@ -131,7 +147,11 @@ impl Monitor {
 
     /// The queries that run.
     pub fn running(&self, engine: &Engine) -> Wire {
-        engine.registry.running().iter().map(running).collect()
+        let queries = engine.registry.running();
+        queries
+            .iter()
+            .map(|run| running(run, &self.plans))
+            .collect()
     }
 
     /// One run.
@@ -144,9 +164,9 @@ impl Monitor {
         let kept = state.recent.find(id);
         match (runs, kept) {
             // It has ended for its caller, and is being stopped on the server.
-            (Some(now), Some(kept)) if kept.started == now.started => Ok(ended(kept)),
-            (Some(now), _) => Ok(running(&now)),
-            (None, Some(kept)) => Ok(ended(kept)),
+            (Some(now), Some(kept)) if kept.started == now.started => Ok(ended(kept, &self.plans)),
+            (Some(now), _) => Ok(running(&now, &self.plans)),
+            (None, Some(kept)) => Ok(ended(kept, &self.plans)),
             (None, None) => Err(Error::UnknownQuery(id.to_owned())),
         }
     }
@@ -158,7 +178,9 @@ impl Monitor {
         });
         let state = self.state();
         let slow = state.recent.slower_than(threshold);
-        slow.into_iter().map(ended).collect()
+        slow.into_iter()
+            .map(|run| ended(run, &self.plans))
+            .collect()
     }
 
     /// The pool, as it stands.

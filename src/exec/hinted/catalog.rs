@@ -14,6 +14,9 @@ use crate::sql::{Statement, explain};
 pub const BEGIN: &str =
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SAVEPOINT tamma_hint_settings";
 
+/// The same in a transaction that is there already.
+pub const SAVE: &str = "SAVEPOINT tamma_hint_settings";
+
 /// An index that a hint names, as the catalog has it.
 #[derive(Clone, Debug)]
 pub struct Index {

@@ -15,6 +15,14 @@ pub struct Rung {
 }
 
 impl Rung {
+    /// A rung for any query.
+    pub const fn of(settings: &'static [(&'static str, &'static str)]) -> Self {
+        Self {
+            settings,
+            joins: false,
+        }
+    }
+
     /// For people.
     pub fn describe(&self) -> String {
         if self.settings.is_empty() {

@@ -29,14 +29,14 @@ use serde_json::Value as Wire;
 use xxhash_rust::xxh3::Xxh3;
 
 use self::catalog::{Facts, Index};
-use self::ladder::{LADDER, Rung, indexes_of};
+use self::ladder::indexes_of;
+pub use self::ladder::{LADDER, Rung};
 pub use self::memory::Memory;
 use self::memory::Remembered;
 use self::verdict::{Proof, Verdict};
 use super::batch::Batch;
 use super::connection::Connection;
 use super::explain::explained;
-use super::fault::spares_connection;
 use super::frame::{Frame, Strategy};
 use super::stop::Stop;
 use crate::model::{Error, Result, catalog::Catalog};
@@ -139,7 +139,8 @@ impl Hinted {
         let catalog = engine.learn(&mut connection.driver, &self.tables).await?;
         let query = EventQuery::parse(&self.query, &catalog).map_err(Stop::Refused)?;
         let query = engine.caught_up(&query, connection).await?;
-        let planned = engine.plan(&query, self.purpose).map_err(Stop::Refused)?;
+        let clock = frame.snapshot.as_ref().map(|held| held.clock);
+        let planned = (engine.plan_at(&query, self.purpose, clock)).map_err(Stop::Refused)?;
         frame
             .ticket
             .set_shape(engine.shape_of(&planned.statement, &query));
@@ -147,13 +148,12 @@ impl Hinted {
             verdict::nothing_read(frame, &query.hints);
             return Ok(frame.nothing(&planned.statement, floor));
         }
-        connection.in_transaction = true;
         let produced = self
             .inside(
                 frame,
                 connection,
-                &catalog,
                 &query,
+                &catalog,
                 &planned.statement,
                 floor,
             )
@@ -161,29 +161,19 @@ impl Hinted {
         if produced.is_err() {
             engine.forget_tables(&self.tables);
         }
-        match produced {
-            // A statement of ours is still running: the canceller ends its transaction too.
-            Err(Stop::Ours(error)) => Err(Stop::Ours(error)),
-            Err(Stop::Driver(error)) if !spares_connection(&error) => Err(Stop::Driver(error)),
-            produced => {
-                connection.roll_back().await?;
-                produced
-            }
-        }
+        produced
     }
 
     async fn inside(
         &self,
         frame: &Frame<'_>,
         connection: &mut Connection,
-        catalog: &Catalog,
         query: &EventQuery,
+        catalog: &Catalog,
         statement: &Statement,
         floor: &str,
     ) -> Result<Batch, Stop> {
-        sqlx::raw_sql(catalog::BEGIN)
-            .execute(&mut connection.driver)
-            .await?;
+        begin(frame, connection).await?;
         let hints = &query.hints;
         let names: Vec<&str> = (hints.use_index.iter().chain(&hints.force_index))
             .map(String::as_str)
@@ -370,13 +360,26 @@ impl Hinted {
         }
         // Other settings were tried since, or a probe has ended the transaction.
         connection.roll_back().await?;
-        connection.in_transaction = true;
-        sqlx::raw_sql(catalog::BEGIN)
-            .execute(&mut connection.driver)
-            .await?;
+        begin(frame, connection).await?;
         let again = attempt(connection, ready, best.rung, best.comment).await?;
         Ok((again, verdicts))
     }
+}
+
+/// Begins the transaction of a hinted run, which its lease ends; that of a snapshot that is held is
+/// there already, unless a probe has ended it.
+async fn begin(frame: &Frame<'_>, connection: &mut Connection) -> Result<(), Stop> {
+    let statement = if let Some(held) = &frame.snapshot {
+        if !connection.in_transaction {
+            connection.begin_adopting(&held.name).await?;
+        }
+        catalog::SAVE
+    } else {
+        connection.in_transaction = true;
+        catalog::BEGIN
+    };
+    let begun = sqlx::raw_sql(statement).execute(&mut connection.driver);
+    Ok(begun.await.map(drop)?)
 }
 
 /// The rungs that a query may climb. Where an extension takes hints by name it is asked right after

@@ -14,7 +14,7 @@ use crate::exec::engine::Engine;
 use crate::exec::fault::spares_connection;
 use crate::exec::stop::Stop;
 use crate::query::{EventQuery, Source};
-use crate::sql::{Purpose, Target, compile};
+use crate::sql::{Purpose, Target};
 
 /// What can be said without a plan.
 pub fn at_sight(index: &Index, facts: &Facts) -> Option<String> {
@@ -155,7 +155,8 @@ fn over_probe(engine: &Engine, ready: &Ready<'_>, place: usize) -> Option<crate:
         table,
         ..Target::clone(&target)
     };
-    compile(&query, &target, Purpose::Show).ok()
+    let optimized = engine.optimize(&query);
+    (optimized.compile(&query, &target, Purpose::Show, None)).ok()
 }
 
 /// Comments for `pg_hint_plan`, for each way to read the indexes. Names that could end a comment are

@@ -79,6 +79,7 @@ pub fn tell(
             json!({ "hint": hint, "value": name, "honoured": true, "how": proof.describe(how) })
         }
     });
+    frame.ticket.set_indexes(indexes);
     frame.tell(|told| {
         told.hints.extend(outcomes);
         told.indexes = Some(indexes.to_vec());
