@@ -35,13 +35,23 @@ export declare class NativeAnalytics {
   address(): string
 }
 
+/** Kept answers. Answers are JSON text. */
+export declare class NativeCache {
+  /** The cache of a client. */
+  static of(client: NativeClient): NativeCache
+  /** The key of a query's result, as `{"key"}`. */
+  keyOf(query: string): string
+  /** `CacheStats`. */
+  stats(): string
+}
+
 /** A client's core. A query is its JSON text, SQL is `{"strings", "values"}`. Everything goes in and out as JSON text; errors come as `{"error":{…}}`. */
 export declare class NativeClient {
   /**
-   * A client of these options, those of its monitor apart. Connects to nothing yet. Throws an error whose message is the
+   * A client of these options, those of its monitor and its cache apart. Connects to nothing yet. Throws an error whose message is the
    * JSON of what is wrong.
    */
-  static open(options: string, monitor: string): NativeClient
+  static open(options: string, monitor: string, cache: string): NativeClient
   /** Connects. Resolves with the server's version. */
   connect(): Promise<string>
   /** The SQL of a query, as `{"sql", "parameters"}`. */

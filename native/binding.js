@@ -837,6 +837,7 @@ module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __n
 module.exports = nativeBinding
 module.exports.FileLock = nativeBinding.FileLock
 module.exports.NativeAnalytics = nativeBinding.NativeAnalytics
+module.exports.NativeCache = nativeBinding.NativeCache
 module.exports.NativeClient = nativeBinding.NativeClient
 module.exports.NativeExporter = nativeBinding.NativeExporter
 module.exports.NativeImport = nativeBinding.NativeImport

@@ -115,6 +115,7 @@ impl Engine {
     pub fn offer(&self, shape: &Arc<Shape>, planned: &Planned) {
         if let Some(observer) = &self.observer
             && !planned.is_empty
+            && planned.catch_up.is_none()
             && observer.wants(shape.fingerprint)
         {
             observer.sample(Sample {
@@ -271,7 +272,7 @@ impl Engine {
             let shape = self.shape_of(&planned.statement, &query);
             self.offer(&shape, &planned);
             let source = match self.pins.of(shape.fingerprint) {
-                Some(rung) if !planned.is_empty => {
+                Some(rung) if !planned.is_empty && planned.catch_up.is_none() => {
                     Source::Strategy(Box::new(Pinned { planned, rung }))
                 }
                 _ => Slices::source(query, planned, shape.fingerprint, purpose),

@@ -94,8 +94,10 @@ async fn of_tables(
     let produced = match planned {
         Ok((planned, _)) if planned.is_empty => Ok(frame.nothing(&planned.statement, floor)),
         Ok((planned, fingerprint)) => match engine.pins.of(fingerprint) {
-            Some(rung) => (Pinned { planned, rung }.produce(frame, connection, floor)).await,
-            None => of_query(frame, connection, &planned, floor).await,
+            Some(rung) if planned.catch_up.is_none() => {
+                (Pinned { planned, rung }.produce(frame, connection, floor)).await
+            }
+            _ => of_query(frame, connection, &planned, floor).await,
         },
         Err(error) => Err(Stop::Refused(error)),
     };
