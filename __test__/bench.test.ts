@@ -38,7 +38,8 @@ describe('npm run bench', () => {
       .trimEnd()
       .split('\n')
       .map(line => line.split(' ')[0])
-    for (const name of ['append', 'execute', 'import', 'load', 'point', 'stream']) expect(names).toContain(name)
+    for (const name of ['append', 'execute', 'import', 'load', 'parallel', 'point', 'stream'])
+      expect(names).toContain(name)
   })
 
   it.each([

@@ -8,7 +8,9 @@ use super::engine::{Engine, query_wire};
 use super::fault::fault;
 use super::hinted::Hinted;
 use super::request::{Mode, RunOptions};
+use super::run::Run;
 use super::shape::Shape;
+use super::slices::Slices;
 use crate::model::{Error, Result};
 use crate::plan::{AppliedRule, Optimized, rewrite};
 use crate::query::EventQuery;
@@ -57,7 +59,7 @@ impl Engine {
         told["fingerprint"] = asked.fingerprint.into();
         told["parameters"] = asked.shown.binds.iter().map(Bind::to_json).collect();
         told["sql"] = asked.shown.sql.into();
-        told["strategy"] = "single".into();
+        told["strategy"] = strategy(planning.outcomes.as_ref()).into();
         told["rules"] = rules_json(&asked.optimized.rules);
         told["hints"] = (planning.outcomes).unwrap_or_else(|| declined(&asked.query));
         Ok(told)
@@ -127,6 +129,28 @@ impl Engine {
         })
     }
 
+    /// The run that explains a query as it would be answered: by slices, or by one statement.
+    fn explain_by(
+        &self,
+        statement: Statement,
+        query: &EventQuery,
+        id: Option<String>,
+        asked: &Asked,
+        analyze: bool,
+    ) -> Result<Run> {
+        let fingerprint = self.shape_of(&asked.statement, query).fingerprint;
+        if !Slices::explains(self, query, fingerprint) {
+            return self.enter_statement(statement, id, Mode::Buffered);
+        }
+        let run = RunOptions {
+            query_id: id,
+            ..RunOptions::default()
+        };
+        let shape = Arc::new(Shape::of_compiled(&statement.sql));
+        let slices = Slices::explaining(query.clone(), fingerprint, statement, analyze);
+        self.enter_strategy(Box::new(slices), shape, &query.hints, run, Mode::Buffered)
+    }
+
     /// PostgreSQL's plan, and the run that asked for it.
     async fn plan_of(
         self: &Arc<Self>,
@@ -153,7 +177,7 @@ impl Engine {
                 sql: explain::statement(&asked.statement.sql, options.analyze),
                 ..explained(asked.statement.binds.clone())
             };
-            self.enter_statement(statement, id, Mode::Buffered)?
+            self.explain_by(statement, query, id, asked, options.analyze)?
         };
         if let Some(timeout) = options.run.timeout {
             run.timeout =
@@ -174,6 +198,13 @@ impl Engine {
             outcomes: (batches.last()).and_then(|last| last.pointer("/end/hints").cloned()),
         })
     }
+}
+
+/// How the query is answered, by what became of its hints.
+fn strategy(outcomes: Option<&Wire>) -> &'static str {
+    let mut hints = outcomes.and_then(Wire::as_array).into_iter().flatten();
+    let cut = hints.any(|hint| hint["hint"] == "parallel" && hint["honoured"] == true);
+    if cut { "parallel" } else { "single" }
 }
 
 /// How the answer of an EXPLAIN of a statement with these values is read; its text is to be added.

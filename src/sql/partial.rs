@@ -144,6 +144,7 @@ pub fn partial(
     let page = Page::of(query, query.identity(&target.table.quoted()))?;
     let mut w = Writer::new(&target.table);
     w.frozen_clock = Some(page.clock.unwrap_or(clock));
+    w.stand_in = target.stand_in;
     let mut columns = Columns::new(&mut w);
     for (value, kind) in keys(grouping) {
         columns.add(Typed::of(kind), value);

@@ -47,18 +47,15 @@ struct Runs {
 impl Knowledge {
     /// How to answer the next run of a query that names no way.
     pub fn choose(&self, fingerprint: u64) -> Way {
+        let better = self.prefers(fingerprint);
         let mut runs = self.runs();
         let Some(run) = runs.get_mut(&fingerprint) else {
             return Way::Single;
         };
-        let Some(single) = run.single.filter(|s| *s >= WORTH_CUTTING.as_secs_f64()) else {
-            return Way::Single;
-        };
-        let better = match run.slices {
-            None => return Way::Slices,
-            Some(slices) if slices < single * WORTH_IT => Way::Slices,
-            Some(_) => Way::Single,
-        };
+        // Never cut, or not yet.
+        if run.slices.is_none() {
+            return better;
+        }
         run.since_other += 1;
         if run.since_other < AGAIN {
             return better;
@@ -67,6 +64,23 @@ impl Knowledge {
         match better {
             Way::Single => Way::Slices,
             Way::Slices => Way::Single,
+        }
+    }
+
+    /// How it is answered as things are.
+    pub fn prefers(&self, fingerprint: u64) -> Way {
+        let runs = self.runs();
+        let Some(run) = runs.get(&fingerprint) else {
+            return Way::Single;
+        };
+        match (run.single, run.slices) {
+            (Some(single), None) if single >= WORTH_CUTTING.as_secs_f64() => Way::Slices,
+            (Some(single), Some(slices))
+                if single >= WORTH_CUTTING.as_secs_f64() && slices < single * WORTH_IT =>
+            {
+                Way::Slices
+            }
+            _ => Way::Single,
         }
     }
 

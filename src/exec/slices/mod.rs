@@ -12,6 +12,7 @@
 //! server and its transaction rolled back before the connection serves again.
 
 mod catalog;
+mod explain;
 mod gather;
 mod knowledge;
 mod rows;
@@ -35,6 +36,7 @@ use self::rows::{Answered, Asked};
 use super::arguments::{arguments, sql_text};
 use super::batch::Batch;
 use super::connection::Connection;
+use super::engine::Engine;
 use super::fault::may_be_outdated;
 use super::frame::{Frame, Strategy};
 use super::lease::Lease;
@@ -45,7 +47,9 @@ use super::stop::Stop;
 use crate::model::{Error, Result, time::Timestamp};
 use crate::plan::{Cut, Meet, Slicing, cuts, slicing, times};
 use crate::query::EventQuery;
-use crate::sql::{Merged, Partial, Purpose, Share, bucket_starts, merged, partial, rows_of};
+use crate::sql::{
+    Merged, Partial, Purpose, Share, Statement, bucket_starts, merged, partial, rows_of,
+};
 
 /// What slices may give together: more groups than that are not worth the way there and back.
 const MOST_BYTES: usize = 64 << 20;
@@ -56,6 +60,8 @@ pub struct Slices {
     single: Single,
     fingerprint: u64,
     purpose: Purpose,
+    /// Its plan is wanted, not its answer; with `true` it runs all the same.
+    explain: Option<bool>,
 }
 
 /// How a run is to be answered.
@@ -88,7 +94,47 @@ impl Slices {
             single,
             fingerprint,
             purpose,
+            explain: None,
         }))
+    }
+
+    /// Whether the plan of a query is one of slices, or has to say why it is not.
+    pub fn explains(engine: &Engine, query: &EventQuery, fingerprint: u64) -> bool {
+        let likely = || engine.slices.prefers(fingerprint) == Way::Slices;
+        (query.hints.parallel).unwrap_or_else(|| query.grouping.is_some() && likely())
+    }
+
+    /// Explains a query; `single` is the EXPLAIN of its one statement.
+    pub fn explaining(
+        query: EventQuery,
+        fingerprint: u64,
+        single: Statement,
+        analyze: bool,
+    ) -> Self {
+        Self {
+            query,
+            single: Single::Query(Box::new(Planned {
+                statement: single,
+                is_empty: false,
+                catch_up: None,
+            })),
+            fingerprint,
+            purpose: Purpose::Buffered,
+            explain: Some(analyze),
+        }
+    }
+
+    /// How a query was cut, in words.
+    fn said(slicing: Slicing, slices: usize) -> Result<String, String> {
+        let by = match slicing.cut {
+            Cut::Time => "timestamp",
+            Cut::Buckets => "bucket",
+            Cut::Groups => "the hash of the group",
+        };
+        match slices {
+            1 => Err(format!("there is nothing to cut by {by}")),
+            slices => Ok(format!("{slices} slices by {by}")),
+        }
     }
 
     fn plan(&self, frame: &Frame<'_>) -> Plan {
@@ -110,7 +156,8 @@ impl Slices {
             ));
         }
         let asked = self.query.hints.parallel == Some(true);
-        if asked || engine.slices.choose(self.fingerprint) == Way::Slices {
+        if asked || self.explain.is_some() || engine.slices.choose(self.fingerprint) == Way::Slices
+        {
             Plan::Cut(slicing, workers)
         } else {
             Plan::Alone(None)
@@ -150,7 +197,7 @@ impl Slices {
         };
         let began = Instant::now();
         let answer = single::answer(frame, &self.single, lease).await;
-        if answer.is_ok() && self.purpose == Purpose::Buffered {
+        if answer.is_ok() && self.purpose == Purpose::Buffered && self.explain.is_none() {
             (frame.engine.slices).note(self.fingerprint, Way::Single, began.elapsed());
         }
         answer
@@ -220,18 +267,7 @@ impl Slices {
         for spare in others.drain(shares.len().min(others.len() + 1) - 1..) {
             spare.release();
         }
-        let by = match slicing.cut {
-            Cut::Time => "timestamp",
-            Cut::Buckets => "bucket",
-            Cut::Groups => "the hash of the group",
-        };
-        self.tell(
-            frame,
-            match shares.len() {
-                1 => Err(format!("there is nothing to cut by {by}")),
-                slices => Ok(format!("{slices} slices by {by}")),
-            },
-        );
+        self.tell(frame, Self::said(slicing, shares.len()));
         let (Meet::Groups(merge), Some(grouping)) = (slicing.meet, &self.query.grouping) else {
             let asked = self.rows_of(frame, &shares, slicing.meet, exported.clock)?;
             return rows::answer(frame, &self.query, &asked, leader, others, &exported).await;
@@ -342,7 +378,10 @@ impl Strategy for Slices {
     fn attempt<'a>(&'a self, frame: &'a Frame<'a>) -> BoxFuture<'a, Result<Batch>> {
         Box::pin(async move {
             match self.plan(frame) {
-                Plan::Cut(slicing, workers) => self.cut(frame, slicing, workers).await,
+                Plan::Cut(slicing, workers) => match self.explain {
+                    Some(analyze) => self.explained(frame, slicing, workers, analyze).await,
+                    None => self.cut(frame, slicing, workers).await,
+                },
                 Plan::Alone(reason) => {
                     if let Some(reason) = reason {
                         self.tell(frame, Err(reason));
