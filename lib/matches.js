@@ -37,9 +37,34 @@ function sequences({ key, steps, open }, bigints) {
   }
 }
 
+const PATTERN_WIDTH = 8
+
+/** Makes the matches of a pattern, as its header describes them. */
+function patterns({ key, variables, measures, rowMeasures }, bigints) {
+  return flat => {
+    const rows = new Array(flat.length / PATTERN_WIDTH)
+    for (let row = 0, i = 0; row < rows.length; row++, i += PATTERN_WIDTH) {
+      const [at] = events(flat[i + 2])
+      const match = {
+        key: object(key, flat[i], bigints),
+        matchNumber: flat[i + 1],
+        matched: flat[i + 1] !== null,
+        at,
+        events: events(flat[i + 3]),
+        classifiers: flat[i + 4].map(variable => variables[variable]),
+        measures: object(measures, flat[i + 5], bigints)
+      }
+      if (rowMeasures) match.rowMeasures = flat[i + 6].map(values => object(measures, values, bigints))
+      match.durationMs = flat[i + 7]
+      rows[row] = match
+    }
+    return rows
+  }
+}
+
 /** What makes the matches that a header describes. */
 function matches(header, bigints) {
-  return sequences(header, bigints)
+  return header.kind === 'sequence' ? sequences(header, bigints) : patterns(header, bigints)
 }
 
 module.exports = { matches }

@@ -19,8 +19,8 @@ pub struct Projection<'q> {
     pub key: &'q [Field],
     /// Values that the matcher needs beside the mask.
     pub fields: &'q [Field],
-    /// Whether events that no condition holds for are read.
-    pub all_events: bool,
+    /// Only events that one of these bits holds for are read; `None` for all events.
+    pub relevant: Option<u64>,
     /// Whether events without a key are read: they are one partition.
     pub null_keys: bool,
     /// The bits that some event of a partition must have.
@@ -242,12 +242,14 @@ impl<'q> Writer<'_> {
         }
         self.events().sql(" WHERE true");
         self.filter_after(" AND ", projection.query);
-        if !projection.all_events && !arm.bits.iter().any(|(_, c)| c.is_always()) {
-            self.sql(" AND (")
-                .join(&arm.bits, " OR ", |w, (_, condition)| {
+        if let Some(relevant) = projection.relevant {
+            let bits = arm.bits.iter().filter(|(bit, _)| relevant >> bit & 1 == 1);
+            if !bits.clone().any(|(_, c)| c.is_always()) {
+                self.sql(" AND (").join(bits, " OR ", |w, (_, condition)| {
                     w.condition(condition);
                 });
-            self.sql(")");
+                self.sql(")");
+            }
         }
         if !projection.null_keys {
             for (field, kind) in arm.fields.iter().zip(kinds) {

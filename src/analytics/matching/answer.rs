@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::output::Output;
 use super::partition::Partition;
+use super::patterns::Patterns;
 use super::sequences::{Sequences, page};
 use crate::exec::{
     Batch, BigintMode, Connection, Frame, Stop, Strategy, arguments, event_texts,
@@ -69,27 +70,45 @@ impl Strategy for Answer {
 impl Answer {
     /// What it reads.
     pub fn projection(&self) -> Projection<'_> {
-        let Matching::Sequence(sequence) = &self.matching;
-        Projection {
-            query: &self.query,
-            conditions: &sequence.conditions.0,
-            key: &[],
-            fields: &[],
-            all_events: false,
-            null_keys: false,
-            required: sequence.required(),
-            rare: 0,
+        match &self.matching {
+            Matching::Sequence(sequence) => Projection {
+                query: &self.query,
+                conditions: &sequence.conditions.0,
+                key: &[],
+                fields: &[],
+                relevant: Some(u64::MAX),
+                null_keys: false,
+                required: sequence.required(),
+                rare: 0,
+            },
+            Matching::Pattern(pattern) => Projection {
+                query: &self.query,
+                conditions: &pattern.conditions.0,
+                key: &pattern.by,
+                fields: &pattern.fields,
+                relevant: pattern.relevant_bits(),
+                null_keys: true,
+                required: pattern.required(),
+                rare: 0,
+            },
         }
     }
 
-    fn matches(&self, kinds: Vec<Kind>, mode: BigintMode, end: i64) -> Box<dyn Matches + '_> {
-        let Matching::Sequence(sequence) = &self.matching;
-        Box::new(Sequences::new(sequence, kinds, mode, end))
+    fn matches(
+        &self,
+        kinds: Vec<Kind>,
+        mode: BigintMode,
+        end: i64,
+    ) -> Result<Box<dyn Matches + '_>> {
+        Ok(match &self.matching {
+            Matching::Sequence(sequence) => Box::new(Sequences::new(sequence, kinds, mode, end)),
+            Matching::Pattern(pattern) => Box::new(Patterns::new(pattern, kinds, mode)?),
+        })
     }
 
     async fn answer(&self, frame: &Frame<'_>) -> Result<Batch> {
         if is_contradiction(&self.query.filter) {
-            let matches = self.matches(Vec::new(), frame.engine.config.bigint, 0);
+            let matches = self.matches(Vec::new(), frame.engine.config.bigint, 0)?;
             let floor = frame.engine.pool.seen_snapshot();
             return Ok(Output::new(frame, &matches.header()).finish(frame, &floor));
         }
@@ -136,13 +155,15 @@ impl Answer {
             Matching::Sequence(sequence) if sequence.can_be_open() => {
                 time_of(connection, &matching::end(&self.query, &target)).await?
             }
-            Matching::Sequence(_) => 0,
+            _ => 0,
         };
         let mut projection = self.projection();
         projection.rare = rare(connection, &projection, &target).await?;
         let Matched { sql, binds, kinds } = matching::rows(&projection, &target);
         let width = projection.fields.len();
-        let mut matches = self.matches(kinds.clone(), frame.engine.config.bigint, end);
+        let mut matches = self
+            .matches(kinds.clone(), frame.engine.config.bigint, end)
+            .map_err(Stop::Refused)?;
         let mut partition = Partition::new(kinds, width, limits.max_result_bytes);
         {
             let values = arguments(&binds).map_err(Stop::Refused)?;

@@ -47,6 +47,7 @@ pub async fn explain(
     let mut told = plan.to_json();
     let (member, operation) = match &answer.matching {
         Matching::Sequence(_) => ("sequence", "Sequence Match"),
+        Matching::Pattern(_) => ("pattern", "Pattern Match"),
     };
     let mut step = json!({
         "operation": operation,
@@ -100,7 +101,7 @@ fn rules(answer: &Answer, nothing: bool) -> Wire {
     let mut rules = vec![
         json!({ "rule": "match-mask", "before": "whole events", "after": "key, time, id and a bit for each step", "reason": "the matcher needs no more; the events of matches are fetched by their ids" }),
     ];
-    if !projection.all_events {
+    if projection.relevant.is_some() {
         rules.push(json!({ "rule": "match-relevant", "before": "all events", "after": "those of a step", "reason": "events of no step change nothing" }));
     }
     if projection.required != 0 {

@@ -7,6 +7,8 @@ mod answer;
 mod explain;
 mod output;
 mod partition;
+mod pattern;
+mod patterns;
 mod run;
 mod sequence;
 mod sequences;

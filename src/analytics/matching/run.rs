@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde_json::Value as Wire;
 
 use super::answer::Answer;
+use super::patterns;
 use crate::exec::{Engine, Mode, Run, RunOptions, Shape};
 use crate::model::{Error, Result};
-use crate::query::EventQuery;
+use crate::query::{EventQuery, matching::Matching};
 use crate::sql::matching;
 
 /// Whether a query's text may ask for matches: a text without these names does not.
@@ -71,6 +72,9 @@ impl Answer {
     pub fn of(engine: &Engine, wire: &Wire) -> Result<Option<Self>> {
         let mut query = EventQuery::parse(wire, &engine.catalog())?;
         let matching = query.matching.take();
+        if let Some(Matching::Pattern(pattern)) = &matching {
+            patterns::check(pattern)?;
+        }
         if matching.is_some() {
             let hints = &mut query.hints;
             if !hints.force_index.is_empty() {

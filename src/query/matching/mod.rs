@@ -1,7 +1,9 @@
 //! Sequences and patterns: what is asked of the order of events.
 
+mod pattern;
 mod predicate;
 mod sequence;
+mod syntax;
 
 use serde_json::{Map, Value as Wire};
 
@@ -15,13 +17,18 @@ use crate::model::{
     wire::{field, text},
 };
 
+pub use pattern::{Pattern, Rows, Skip, Variable};
+pub use predicate::{Aggregation, Arithmetic, Comparison, Expression, Literal, Predicate};
 pub use sequence::{Absent, Conditions, Gap, MatchMode, Part, Sequence, Until};
+pub use syntax::{Node, parse as parse_pattern};
 
 /// What a query matches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Matching {
     /// Steps in time order.
     Sequence(Sequence),
+    /// A pattern of rows.
+    Pattern(Pattern),
 }
 
 /// What does not go with a sequence or a pattern.
@@ -45,6 +52,7 @@ impl Matching {
     pub const fn member(&self) -> &'static str {
         match self {
             Self::Sequence(_) => "sequence",
+            Self::Pattern(_) => "pattern",
         }
     }
 
@@ -84,10 +92,7 @@ impl Matching {
         let wire = &members[kind];
         match kind {
             "sequence" => Sequence::parse(wire, &path, scope).map(|s| Some(Self::Sequence(s))),
-            _ => Err(Error::Unsupported {
-                path: kind.to_owned(),
-                what: "this version has no such queries yet".into(),
-            }),
+            _ => Pattern::parse(wire, &path, scope).map(|p| Some(Self::Pattern(p))),
         }
     }
 }

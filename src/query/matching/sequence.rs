@@ -323,7 +323,8 @@ impl Building<'_> {
     }
 }
 
-fn micros(wire: &Wire, path: &Path<'_>) -> Result<i64> {
+/// A span of time in microseconds.
+pub(super) fn micros(wire: &Wire, path: &Path<'_>) -> Result<i64> {
     let span: Duration = duration(wire, path)?;
     // At most 1,000 years.
     Ok(i64::try_from(span.as_micros()).unwrap_or(i64::MAX))

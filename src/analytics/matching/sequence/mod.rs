@@ -11,7 +11,7 @@ mod all;
 mod one;
 mod rules;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use super::Events;
 use crate::model::Result;

@@ -1,0 +1,288 @@
+//! Matching patterns in one partition, with the semantics of SQL:2016's MATCH_RECOGNIZE.
+//!
+//! Most patterns ask nothing of an event that depends on how others were mapped. Their matches are
+//! read off the sets of [`Reach`]: at each choice the preferred way is taken that leads to a match, so
+//! nothing is ever taken back. What depends on the mapping, or on where the match began, is searched
+//! for, with the same sets to cut the ways that cannot lead to a match.
+
+mod context;
+mod program;
+mod reach;
+mod search;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use self::context::{Context, Plan};
+use self::program::{Program, Step};
+use self::reach::Reach;
+use self::search::Search;
+use crate::model::{Error, Result};
+use crate::query::matching::{Expression, Pattern, Predicate, Rows, Skip};
+
+pub use self::context::Table;
+pub use self::value::Value;
+
+/// A pattern, ready to match partitions.
+pub struct Matcher<'q> {
+    pattern: &'q Pattern,
+    program: Program,
+    /// The registers of predicates, and those of measures.
+    predicates: Plan,
+    measures: Plan,
+    names: Vec<Box<str>>,
+    /// By variable, whether its predicate looks at how other events were mapped.
+    on_path: Vec<bool>,
+    /// Variables by the bits of a mask, where these are few.
+    by_mask: Vec<u64>,
+}
+
+/// A match, or a row that is in none.
+pub struct Found<'f> {
+    /// The number of the match; `None` for a row in none.
+    pub number: Option<u64>,
+    /// The row that it begins with, or that it stands at.
+    pub start: usize,
+    /// For each of its rows, the variable and whether it is left out of what is shown.
+    pub rows: &'f [(u32, bool)],
+}
+
+/// Takes what is found, in the order of rows.
+pub type Sink<'s> = &'s mut dyn FnMut(&Found<'_>) -> Result<()>;
+
+/// Bits of masks for which variables are looked up.
+const TABULATED: usize = 12;
+
+impl<'q> Matcher<'q> {
+    /// Prepares a pattern.
+    ///
+    /// # Errors
+    /// INVALID_QUERY where it is too large.
+    pub fn new(pattern: &'q Pattern) -> Result<Self> {
+        let variables = &pattern.variables;
+        let predicates = variables.iter().filter_map(|v| v.predicate.as_ref());
+        let mut matcher = Self {
+            program: Program::of(&pattern.node)?,
+            predicates: Plan::of_predicates(predicates),
+            measures: Plan::of(pattern.measures.iter().map(|(_, e)| e)),
+            names: variables.iter().map(|v| v.name.as_str().into()).collect(),
+            on_path: variables
+                .iter()
+                .map(|v| v.predicate.as_ref().is_some_and(Predicate::looks_at_path))
+                .collect(),
+            by_mask: Vec::new(),
+            pattern,
+        };
+        let bits = pattern.conditions.0.len();
+        if bits <= TABULATED {
+            matcher.by_mask = (0..1_u64 << bits)
+                .map(|mask| matcher.bits_of(mask))
+                .collect();
+        }
+        Ok(matcher)
+    }
+
+    /// The variables whose bits a mask has: for those that need no more, whether they accept it.
+    fn bits_of(&self, mask: u64) -> u64 {
+        let variables = (0..).zip(&self.pattern.variables);
+        variables.fold(0, |all, (v, variable)| {
+            let accepts = match &variable.predicate {
+                Some(Predicate::Bit(bit)) => mask >> bit & 1 == 1,
+                _ => variable.bound.is_none_or(|bit| mask >> bit & 1 == 1),
+            };
+            all | u64::from(accepts) << v
+        })
+    }
+
+    /// For each row the variables that it may be mapped to.
+    fn accepted(&self, table: Table<'_>) -> Vec<u64> {
+        let masks = table.events.masks;
+        let mut accepted: Vec<u64> = if self.by_mask.is_empty() {
+            masks.iter().map(|mask| self.bits_of(*mask)).collect()
+        } else {
+            let last = self.by_mask.len() as u64 - 1;
+            // Below 2^12.
+            let bits = |mask: &u64| self.by_mask[usize::try_from(*mask & last).unwrap_or(0)];
+            masks.iter().map(bits).collect()
+        };
+        for (v, variable) in (0_u32..).zip(&self.pattern.variables) {
+            let Some(predicate) = &variable.predicate else {
+                continue;
+            };
+            if matches!(predicate, Predicate::Bit(_)) || self.on_path[v as usize] {
+                continue;
+            }
+            for (row, bits) in accepted.iter_mut().enumerate() {
+                if *bits >> v & 1 == 1 && !self.context(table, &[], row, v, 0).holds(predicate) {
+                    *bits &= !(1 << v);
+                }
+            }
+        }
+        accepted
+    }
+
+    fn context<'a>(
+        &'a self,
+        table: Table<'a>,
+        registers: &'a [u64],
+        row: usize,
+        variable: u32,
+        number: u64,
+    ) -> Context<'a> {
+        Context {
+            table,
+            registers,
+            plan: &self.predicates,
+            at: Some((row, variable)),
+            number,
+            names: &self.names,
+        }
+    }
+
+    /// Finds the matches of a partition.
+    ///
+    /// # Errors
+    /// Those of the sink; MATCH_LIMIT; INVALID_QUERY where matching cannot go on as asked.
+    pub fn find(&self, table: Table<'_>, sink: Sink<'_>) -> Result<()> {
+        let accepted = self.accepted(table);
+        let rows = reach::Rows {
+            masks: &accepted,
+            variables: u32::try_from(self.pattern.variables.len()).unwrap_or(u32::MAX),
+        };
+        let reach = Reach::of(&self.program, &rows)?;
+        let searched = self.pattern.within.is_some() || self.on_path.contains(&true);
+        let mut search = searched.then(|| Search::new(self, table, &reach, &accepted));
+        let n = accepted.len();
+        let mut path = Vec::new();
+        let (mut at, mut number, mut covered) = (0, 1, 0);
+        while at < n {
+            path.clear();
+            let found = reach.has(at, self.program.entry)
+                && match &mut search {
+                    Some(search) => search.from(at, number, &mut path)?,
+                    None => {
+                        self.walk(&reach, at, &mut path);
+                        true
+                    }
+                };
+            if !found {
+                if self.pattern.rows == Rows::AllWithUnmatched && at >= covered {
+                    sink(&Found {
+                        number: None,
+                        start: at,
+                        rows: &[],
+                    })?;
+                }
+                at += 1;
+                continue;
+            }
+            if !path.is_empty() || self.pattern.show_empty {
+                sink(&Found {
+                    number: Some(number),
+                    start: at,
+                    rows: &path,
+                })?;
+            }
+            number += 1;
+            covered = covered.max(at + path.len());
+            at = self.behind(at, &path)?;
+        }
+        Ok(())
+    }
+
+    /// Where matching goes on behind a match.
+    fn behind(&self, start: usize, rows: &[(u32, bool)]) -> Result<usize> {
+        let variable = match self.pattern.skip {
+            _ if rows.is_empty() => return Ok(start + 1),
+            Skip::PastLast => return Ok(start + rows.len()),
+            Skip::ToNext => return Ok(start + 1),
+            Skip::ToFirst(variable) | Skip::ToLast(variable) => variable,
+        };
+        let is = |(v, _): &(u32, bool)| *v == variable;
+        let found = match self.pattern.skip {
+            Skip::ToFirst(_) => rows.iter().position(is),
+            _ => rows.iter().rposition(is),
+        };
+        let name = &self.names[variable as usize];
+        match found {
+            Some(0) => Err(Error::invalid(
+                "pattern.afterMatch",
+                format!(
+                    "goes back to the first event of a match, which {name} is mapped to: it would be found for ever"
+                ),
+            )),
+            Some(row) => Ok(start + row),
+            None => Err(Error::invalid(
+                "pattern.afterMatch",
+                format!("goes to an event of {name}, and a match has none"),
+            )),
+        }
+    }
+
+    /// Reads off the match that begins at a row from which one is reached.
+    fn walk(&self, reach: &Reach, start: usize, path: &mut Vec<(u32, bool)>) {
+        let (mut at, mut row) = (self.program.entry, start);
+        loop {
+            match self.program.steps[at as usize] {
+                Step::Accept => return,
+                Step::Split(first, second) => {
+                    at = if reach.has(row, first) { first } else { second };
+                }
+                Step::Start(next) | Step::End(next) => at = next,
+                Step::Row {
+                    variable,
+                    excluded,
+                    next,
+                } => {
+                    path.push((variable, excluded));
+                    row += 1;
+                    at = next;
+                }
+            }
+        }
+    }
+
+    /// The measures at the rows of a match for which `wanted` is true, and at its end.
+    pub fn measure(
+        &self,
+        table: Table<'_>,
+        found: &Found<'_>,
+        wanted: impl Fn(bool) -> bool,
+        each: &mut dyn FnMut(&[Value]),
+    ) {
+        let expressions = || self.pattern.measures.iter().map(|(_, e)| e);
+        let mut registers = Vec::new();
+        self.measures.begin(&mut registers);
+        let mut context = None;
+        for (i, (variable, excluded)) in found.rows.iter().enumerate() {
+            let row = found.start + i;
+            self.measures.take(&mut registers, table, row, *variable);
+            context = Some((row, *variable));
+            if wanted(*excluded) {
+                let values = self.measured(table, found, &registers, context, expressions());
+                each(&values);
+            }
+        }
+        let values = self.measured(table, found, &registers, context, expressions());
+        each(&values);
+    }
+
+    fn measured<'e>(
+        &self,
+        table: Table<'_>,
+        found: &Found<'_>,
+        registers: &[u64],
+        at: Option<(usize, u32)>,
+        expressions: impl Iterator<Item = &'e Expression>,
+    ) -> Vec<Value> {
+        let context = Context {
+            table,
+            registers,
+            plan: &self.measures,
+            at,
+            number: found.number.unwrap_or(0),
+            names: &self.names,
+        };
+        expressions.map(|e| context.value(e)).collect()
+    }
+}
