@@ -8,6 +8,7 @@
 const { Call, execute } = require('../run.js')
 const { encodeQuery } = require('../wire.js')
 const { invalid, split } = require('./arguments.js')
+const { findPatterns, findSequences } = require('./matching.js')
 const { flowReport, variantReport } = require('./process.js')
 
 const RUN = ['signal', 'timeout', 'queryId']
@@ -68,6 +69,26 @@ class Analytics {
     if (query === null || typeof query !== 'object') throw invalid('query', 'must be an object')
     const { op: _, ...members } = query
     return await this.#ask('changepoints', given(members), checked(options))
+  }
+
+  async findSequences(sequence, filter, options) {
+    return await findSequences(this.#core, sequence, filter, options)
+  }
+
+  async findPatterns(pattern, filter, options) {
+    return await findPatterns(this.#core, pattern, filter, options)
+  }
+
+  async funnel(steps, options) {
+    const { own, run } = split(options, ['by', 'window', 'filter', 'mode'], RUN)
+    const [report] = await this.#ask('funnel', { steps, ...own }, run)
+    return report
+  }
+
+  async retention(options) {
+    const { own, run } = split(options, ['by', 'start', 'returning', 'period', 'periods', 'filter'], RUN)
+    const [{ cohorts }] = await this.#ask('retention', own, run)
+    return { cohorts, period: String(own.period) }
   }
 
   async flow(options) {

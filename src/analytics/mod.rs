@@ -24,6 +24,13 @@ pub fn enter(engine: &Arc<Engine>, question: &str, options: RunOptions, mode: Mo
         let run = changepoints::enter(engine, members, options, mode)?;
         return Ok(Run { regex, ..run });
     }
+    if let Some(members) = ["funnel", "retention"]
+        .iter()
+        .find_map(|op| members_of(&wire, op))
+    {
+        let run = matching::enter_cohorts(engine, members, options, mode)?;
+        return Ok(Run { regex, ..run });
+    }
     let analysis = Analysis::parse(&wire)?;
     let statement = analyse(&analysis, &engine.target());
     let run = engine.enter_compiled(statement, &analysis.hints, options, mode)?;
@@ -45,6 +52,12 @@ pub fn show(engine: &Engine, question: &str) -> Result<String> {
     if let Some(members) = members_of(&wire, "changepoints") {
         let query = changepoints::series(members, engine)?;
         return Ok(engine.plan(&query, Purpose::Show)?.statement.sql);
+    }
+    if let Some(members) = ["funnel", "retention"]
+        .iter()
+        .find_map(|op| members_of(&wire, op))
+    {
+        return matching::show_cohorts(engine, members);
     }
     let analysis = Analysis::parse(&wire)?;
     Ok(analyse(&analysis, &engine.target()).sql)

@@ -11,17 +11,21 @@ use serde_json::Value as Wire;
 use sqlx::Row;
 use uuid::Uuid;
 
+use super::cohorts::{Funnels, Retained};
 use super::output::Output;
 use super::partition::Partition;
 use super::patterns::Patterns;
 use super::sequences::{Sequences, page};
 use crate::exec::{
-    Batch, BigintMode, Connection, Frame, Stop, Strategy, arguments, event_texts,
+    Batch, BigintMode, Connection, Frame, IntoAscii, Stop, Strategy, arguments, event_texts,
     spares_connection, sql_text, write_value,
 };
 use crate::model::{Result, field::Kind};
 use crate::plan::is_contradiction;
-use crate::query::{EventQuery, matching::Matching};
+use crate::query::{
+    EventQuery,
+    matching::{FunnelMode, Matching},
+};
 use crate::sql::{
     Target, explain,
     matching::{self, Matched, Projection},
@@ -40,8 +44,8 @@ pub trait Matches: Send + Sync {
     fn len(&self) -> usize;
     /// Appends the ids of the events of a match.
     fn ids(&self, i: usize, out: &mut Vec<Uuid>);
-    /// What `lib/matches.js` must know of all of them.
-    fn header(&self) -> Wire;
+    /// What is said of all of them, as members of JSON: how `lib/rows.js` reads them.
+    fn header(&self) -> String;
     /// Appends the values of a match.
     fn write(&self, i: usize, texts: &Texts, out: &mut Vec<u8>) -> Result<()>;
 }
@@ -91,6 +95,27 @@ impl Answer {
                 required: pattern.required(),
                 rare: 0,
             },
+            // Every event of a key may interrupt what must be in order.
+            Matching::Funnel(funnel) => Projection {
+                query: &self.query,
+                conditions: &funnel.conditions.0,
+                key: &[],
+                fields: &[],
+                relevant: (funnel.mode != FunnelMode::StrictOrder).then_some(u64::MAX),
+                null_keys: false,
+                required: funnel.steps.first().map_or(0, |bit| 1 << bit),
+                rare: 0,
+            },
+            Matching::Retention(retention) => Projection {
+                query: &self.query,
+                conditions: &retention.conditions.0,
+                key: &[],
+                fields: &[],
+                relevant: Some(u64::MAX),
+                null_keys: false,
+                required: 1,
+                rare: 0,
+            },
         }
     }
 
@@ -103,6 +128,8 @@ impl Answer {
         Ok(match &self.matching {
             Matching::Sequence(sequence) => Box::new(Sequences::new(sequence, kinds, mode, end)),
             Matching::Pattern(pattern) => Box::new(Patterns::new(pattern, kinds, mode)?),
+            Matching::Funnel(funnel) => Box::new(Funnels::new(funnel)),
+            Matching::Retention(retention) => Box::new(Retained::new(retention)),
         })
     }
 
@@ -294,4 +321,9 @@ pub fn key_text(
     }
     out.push(b']');
     Ok(out)
+}
+
+/// A JSON value as ASCII text.
+pub fn ascii(value: &Wire) -> Vec<u8> {
+    value.to_string().into_bytes_ascii()
 }

@@ -47,7 +47,7 @@ pub async fn explain(
     let mut told = plan.to_json();
     let (member, operation) = match &answer.matching {
         Matching::Sequence(_) => ("sequence", "Sequence Match"),
-        Matching::Pattern(_) => ("pattern", "Pattern Match"),
+        _ => ("pattern", "Pattern Match"),
     };
     let mut step = json!({
         "operation": operation,

@@ -4,6 +4,7 @@
 //! The matchers do no I/O and see one partition at a time.
 
 mod answer;
+mod cohorts;
 mod explain;
 mod output;
 mod partition;
@@ -14,7 +15,7 @@ mod sequence;
 mod sequences;
 
 pub use explain::explain;
-pub use run::{enter, is_asked, shape};
+pub use run::{enter, enter_cohorts, is_asked, shape, show_cohorts};
 
 /// The events of one partition, by position: in the order of time, and of ids where times are equal.
 #[derive(Clone, Copy)]

@@ -1,6 +1,5 @@
 //! Matches as batches: flat lists of what `lib/matches.js` makes rows of.
 
-use serde_json::Value as Wire;
 use uuid::Uuid;
 
 use crate::exec::{Batch, Frame, IntoAscii, Limits, Mode};
@@ -20,9 +19,9 @@ pub struct Output {
 }
 
 impl Output {
-    /// An output of matches that `header` describes.
-    pub fn new(frame: &Frame<'_>, header: &Wire) -> Self {
-        let header = format!("{{\"matches\":{header},\"rows\":[").into_bytes_ascii();
+    /// An output of rows that `header` describes.
+    pub fn new(frame: &Frame<'_>, header: &str) -> Self {
+        let header = format!("{{{header},\"rows\":[").into_bytes_ascii();
         Self {
             json: header.clone(),
             header,

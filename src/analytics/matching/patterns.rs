@@ -9,7 +9,10 @@ use super::partition::Partition;
 use super::pattern::{Found, Matcher, Table, Value};
 use super::sequences::{MAX_EVENTS, MAX_MATCHES, too_many};
 use crate::exec::{BigintMode, IntoAscii};
-use crate::model::{Error, Result, field::Kind};
+use crate::model::{
+    Error, Result,
+    field::{Field, Kind},
+};
 use crate::query::matching::{Pattern, Rows};
 
 struct Match {
@@ -65,7 +68,7 @@ impl<'q> Patterns<'q> {
 impl Matches for Patterns<'_> {
     fn partition(&mut self, partition: &Partition) -> Result<()> {
         let width = self.pattern.fields.len();
-        let kinds: Vec<_> = self.pattern.fields.iter().map(|f| f.kind()).collect();
+        let kinds: Vec<_> = self.pattern.fields.iter().map(Field::kind).collect();
         let values: Vec<Value> = (partition.values.iter().enumerate())
             .map(|(i, bytes)| Value::read(kinds[i % width], bytes.as_deref()))
             .collect();
@@ -134,16 +137,17 @@ impl Matches for Patterns<'_> {
         out.extend_from_slice(&self.ids[found.events.0..found.events.1]);
     }
 
-    fn header(&self) -> Wire {
+    fn header(&self) -> String {
         let variables: Vec<_> = self.pattern.variables.iter().map(|v| &v.name).collect();
         let measures: Vec<_> = self.pattern.measures.iter().map(|(name, _)| name).collect();
-        json!({
+        let header = json!({
             "kind": "pattern",
             "key": self.pattern.key,
             "variables": variables,
             "measures": measures,
             "rowMeasures": self.pattern.rows != Rows::One,
-        })
+        });
+        format!("\"matches\":{header}")
     }
 
     fn write(&self, i: usize, texts: &Texts, out: &mut Vec<u8>) -> Result<()> {

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use serde_json::Value as Wire;
+use serde_json::{Map, Value as Wire};
 
 use super::answer::Answer;
 use super::patterns;
 use crate::exec::{Engine, Mode, Run, RunOptions, Shape};
 use crate::model::{Error, Result};
-use crate::query::{EventQuery, matching::Matching};
+use crate::query::{
+    EventQuery,
+    matching::{Funnel, Matching, Retention},
+};
 use crate::sql::matching;
 
 /// Whether a query's text may ask for matches: a text without these names does not.
@@ -60,6 +63,31 @@ pub fn shape(engine: &Engine, query: &str) -> Result<Option<Shape>> {
     Ok(answer.map(|answer| answer.shape(engine)))
 }
 
+/// The run of a funnel or of retention, whose members these are.
+///
+/// # Errors
+/// What is wrong with it or its options; CLOSED.
+pub fn enter_cohorts(
+    engine: &Engine,
+    members: &Map<String, Wire>,
+    options: RunOptions,
+    mode: Mode,
+) -> Result<Run> {
+    let answer = Answer::of_cohorts(engine, members)?;
+    let shape = Arc::new(answer.shape(engine));
+    let hints = answer.query.hints.clone();
+    engine.enter_strategy(Box::new(answer), shape, &hints, options, mode)
+}
+
+/// The statement of a funnel or of retention, for monitoring.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn show_cohorts(engine: &Engine, members: &Map<String, Wire>) -> Result<String> {
+    let answer = Answer::of_cohorts(engine, members)?;
+    Ok(matching::rows(&answer.projection(), &engine.target()).sql)
+}
+
 pub(super) fn read(query: &str) -> Result<Wire> {
     serde_json::from_str(query).map_err(|e| Error::invalid("", format!("is not JSON: {e}")))
 }
@@ -87,6 +115,23 @@ impl Answer {
             hints.declined.extend(named.map(|name| ("useIndex", name)));
         }
         Ok(matching.map(|matching| Self { query, matching }))
+    }
+
+    /// The answer of a funnel or of retention.
+    fn of_cohorts(engine: &Engine, members: &Map<String, Wire>) -> Result<Self> {
+        let (matching, filter) = if members.get("op").and_then(Wire::as_str) == Some("funnel") {
+            let funnel = Funnel::parse(members)?;
+            let filter = funnel.filter.clone();
+            (Matching::Funnel(funnel), filter)
+        } else {
+            let retention = Retention::parse(members)?;
+            let filter = retention.filter.clone();
+            (Matching::Retention(retention), filter)
+        };
+        // Every event, and of these what the question's own filter lets through.
+        let mut query = EventQuery::parse(&serde_json::json!({ "filter": {} }), &engine.catalog())?;
+        query.filter = filter;
+        Ok(Self { query, matching })
     }
 
     fn shape(&self, engine: &Engine) -> Shape {

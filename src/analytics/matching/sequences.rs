@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use serde_json::{Value as Wire, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::answer::{Matches, Texts, key_text};
@@ -110,14 +110,15 @@ impl Matches for Sequences<'_> {
         out.extend_from_slice(self.ids_of(&self.matches[i]));
     }
 
-    fn header(&self) -> Wire {
+    fn header(&self) -> String {
         let steps = self.sequence.names.iter();
-        json!({
+        let header = json!({
             "kind": "sequence",
             "key": self.sequence.key,
             "steps": steps.map(|(name, from, to)| json!([name, from, to])).collect::<Vec<_>>(),
             "open": self.sequence.can_be_open(),
-        })
+        });
+        format!("\"matches\":{header}")
     }
 
     fn write(&self, i: usize, texts: &Texts, out: &mut Vec<u8>) -> Result<()> {

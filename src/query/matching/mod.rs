@@ -1,5 +1,6 @@
 //! Sequences and patterns: what is asked of the order of events.
 
+mod cohort;
 mod pattern;
 mod predicate;
 mod sequence;
@@ -17,18 +18,23 @@ use crate::model::{
     wire::{field, text},
 };
 
+pub use cohort::{Funnel, FunnelMode, Retention};
 pub use pattern::{Pattern, Rows, Skip, Variable};
 pub use predicate::{Aggregation, Arithmetic, Comparison, Expression, Literal, Predicate};
 pub use sequence::{Absent, Conditions, Gap, MatchMode, Part, Sequence, Until};
 pub use syntax::{Node, parse as parse_pattern};
 
 /// What a query matches.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Matching {
     /// Steps in time order.
     Sequence(Sequence),
     /// A pattern of rows.
     Pattern(Pattern),
+    /// How far keys get; no query's, but one of analytics.
+    Funnel(Funnel),
+    /// When keys come back; no query's either.
+    Retention(Retention),
 }
 
 /// What does not go with a sequence or a pattern.
@@ -53,6 +59,8 @@ impl Matching {
         match self {
             Self::Sequence(_) => "sequence",
             Self::Pattern(_) => "pattern",
+            Self::Funnel(_) => "funnel",
+            Self::Retention(_) => "retention",
         }
     }
 

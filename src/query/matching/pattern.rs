@@ -212,8 +212,8 @@ impl Pattern {
         if !self.relevant {
             return None;
         }
-        let bounds = self.variables.iter().map(|v| v.bound);
-        bounds.fold(Some(0), |bits, bound| Some(bits? | 1 << bound?))
+        let mut bounds = self.variables.iter().map(|v| v.bound);
+        bounds.try_fold(0, |bits, bound| Some(bits | 1 << bound?))
     }
 }
 

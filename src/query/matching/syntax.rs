@@ -382,11 +382,10 @@ impl Node {
     /// The variables that a row of every match is mapped to, as bits.
     pub fn required(&self) -> u64 {
         match self {
-            Self::Empty | Self::Start | Self::End => 0,
+            Self::Empty | Self::Start | Self::End | Self::Repeat { min: 0, .. } => 0,
             Self::Variable(v) => 1 << v,
             Self::Concat(all) => all.iter().fold(0, |bits, node| bits | node.required()),
             Self::Alternation(arms) => arms.iter().fold(u64::MAX, |bits, a| bits & a.required()),
-            Self::Repeat { min: 0, .. } => 0,
             Self::Repeat { of, .. } | Self::Excluded(of) => of.required(),
         }
     }

@@ -205,8 +205,8 @@ impl Context<'_> {
             Expression::Field(field) => self.table.value(at, *field).clone(),
             Expression::Literal(literal) => Value::of(literal),
             Expression::Offset(field, offset) => {
-                let row = (at as i64).saturating_add(*offset);
-                u64::try_from(row).map_or(Value::Missing, |row| self.row(*field, row))
+                let row = (at as u64).checked_add_signed(*offset);
+                row.map_or(Value::Missing, |row| self.row(*field, row))
             }
             Expression::First(field, of, n) => {
                 let place = self.plan.place(Follows::First(*of, *n));

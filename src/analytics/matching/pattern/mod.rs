@@ -158,12 +158,11 @@ impl<'q> Matcher<'q> {
         while at < n {
             path.clear();
             let found = reach.has(at, self.program.entry)
-                && match &mut search {
-                    Some(search) => search.from(at, number, &mut path)?,
-                    None => {
-                        self.walk(&reach, at, &mut path);
-                        true
-                    }
+                && if let Some(search) = &mut search {
+                    search.from(at, number, &mut path)?
+                } else {
+                    self.walk(&reach, at, &mut path);
+                    true
                 };
             if !found {
                 if self.pattern.rows == Rows::AllWithUnmatched && at >= covered {

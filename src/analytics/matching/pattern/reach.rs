@@ -97,13 +97,12 @@ fn sparse(builder: &mut Builder<'_>, rows: &Rows<'_>, at: &mut [u32]) -> Result<
     let mut state = at[rows.masks.len()];
     for i in (1..rows.masks.len()).rev() {
         let mask = rows.masks[i];
-        let next = match table.get(&(state, mask)) {
-            Some(next) => *next,
-            None => {
-                let next = builder.before(state, mask, false)?;
-                table.insert((state, mask), next);
-                next
-            }
+        let next = if let Some(next) = table.get(&(state, mask)) {
+            *next
+        } else {
+            let next = builder.before(state, mask, false)?;
+            table.insert((state, mask), next);
+            next
         };
         at[i] = next;
         state = next;

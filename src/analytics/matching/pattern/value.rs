@@ -126,13 +126,12 @@ impl Value {
     /// The order of two values that have one.
     fn order(&self, other: &Self) -> Option<Ordering> {
         match (self, other) {
-            (Self::Integer(a), Self::Integer(b)) => Some(a.cmp(b)),
+            (Self::Integer(a), Self::Integer(b)) | (Self::Time(a), Self::Time(b)) => Some(a.cmp(b)),
             (Self::Integer(_) | Self::Float(_), Self::Integer(_) | Self::Float(_)) => {
                 self.as_number()?.partial_cmp(&other.as_number()?)
             }
             (Self::Text(a), Self::Text(b)) => Some(a.cmp(b)),
             (Self::Boolean(a), Self::Boolean(b)) => Some(a.cmp(b)),
-            (Self::Time(a), Self::Time(b)) => Some(a.cmp(b)),
             (Self::Time(a), Self::Text(b)) => Some(a.cmp(&Timestamp::parse(b).ok()?.as_micros())),
             (Self::Text(a), Self::Time(b)) => Some(Timestamp::parse(a).ok()?.as_micros().cmp(b)),
             (Self::Null, Self::Null) => Some(Ordering::Equal),
