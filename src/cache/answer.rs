@@ -8,6 +8,7 @@ use std::{
 use uuid::Uuid;
 
 use super::stamp::Stamp;
+use super::states::States;
 use crate::exec::Batch;
 use crate::query::KeyValue;
 
@@ -24,6 +25,8 @@ pub struct Body {
     pub cursor: Option<Vec<KeyValue>>,
     /// The ids of its rows and of the one behind them, where new rows can be merged into it.
     pub kept: Option<Vec<Uuid>>,
+    /// What is kept of each group, where it is grouped and what is new can be added.
+    pub states: Option<States>,
 }
 
 /// An answer. It never changes: a newer one takes its place.
@@ -77,9 +80,11 @@ impl Answer {
         const OVERHEAD: usize = 160;
         let body = self.body.bytes() + self.body.batches.len() * 32;
         let kept = self.body.kept.as_ref().map_or(0, |k| k.capacity() * 16);
+        let states = self.body.states.as_ref().map_or(0, States::weight);
         let tags: usize = self.tags.iter().map(|t| t.capacity() + 24).sum();
         let stamp = self.stamp.as_ref().map_or(0, Stamp::weight) + self.seen.capacity();
-        (body + kept + tags + stamp + size_of::<Self>() + size_of::<Body>() + OVERHEAD) as u64
+        (body + kept + states + tags + stamp + size_of::<Self>() + size_of::<Body>() + OVERHEAD)
+            as u64
     }
 
     /// Whether its time is over.

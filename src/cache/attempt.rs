@@ -59,15 +59,20 @@ impl Outcome {
 }
 
 /// An answer, and how it was come by.
-struct Brought {
-    answer: Arc<Answer>,
-    outcome: Outcome,
-    refusal: Option<Refusal>,
+pub struct Brought {
+    /// The answer.
+    pub answer: Arc<Answer>,
+    /// Where it came from.
+    pub outcome: Outcome,
+    /// Why it can't be kept, where that has to be said.
+    pub refusal: Option<Refusal>,
 }
 
 /// What a check says of a kept answer.
-enum Verdict {
+pub enum Verdict {
+    /// It is true as it stands.
     Current(Arc<Answer>),
+    /// It is true with what was merged into it.
     Merged(Arc<Answer>),
     /// It has to be read anew.
     Void,
@@ -194,21 +199,33 @@ impl Cached {
         if let Some(answer) = kept
             && let Some(stamp) = &answer.stamp
         {
-            let (answer, outcome) = match self.check(frame, connection, answer, stamp).await? {
-                Verdict::Current(answer) => (answer, Outcome::Memory),
-                Verdict::Merged(answer) => (answer, Outcome::Delta),
-                Verdict::Void => return self.read(frame, connection).await,
+            let verdict = match (&self.plan.query.grouping, &answer.body.states) {
+                (Some(grouping), Some(states)) => {
+                    (self.add_new(frame, connection, (answer, stamp), (grouping, states))).await?
+                }
+                _ => self.check(frame, connection, answer, stamp).await?,
             };
-            return Ok(Brought {
-                answer,
-                outcome,
-                refusal: None,
-            });
+            let brought = match verdict {
+                Verdict::Current(answer) => Some((answer, Outcome::Memory)),
+                Verdict::Merged(answer) => Some((answer, Outcome::Delta)),
+                Verdict::Void => None,
+            };
+            if let Some((answer, outcome)) = brought {
+                return Ok(Brought {
+                    answer,
+                    outcome,
+                    refusal: None,
+                });
+            }
         }
-        self.read(frame, connection).await
+        match (&self.plan.query.grouping, self.plan.merge) {
+            (Some(grouping), Merge::States) => self.read_groups(frame, connection, grouping).await,
+            _ => self.read(frame, connection).await,
+        }
     }
 
-    fn base<'s>(&self, stamp: &'s Stamp) -> Base<'s> {
+    /// What a check begins from.
+    pub fn base<'s>(&self, stamp: &'s Stamp) -> Base<'s> {
         Base {
             snapshot: &stamp.snapshot,
             clock: stamp.clock,
@@ -297,16 +314,18 @@ impl Cached {
             self.cache.note_exactness(refusal);
             let seen = said.stamp.snapshot.to_string();
             let answer = self.made(body, seen, refusal.is_none().then_some(said.stamp), sent);
-            let refusal = refusal.filter(|_| !self.needed.allows_inexact());
-            return Ok(Brought {
-                answer,
-                outcome: refusal.map_or(Outcome::Miss, |_| Outcome::Off),
-                refusal,
-            });
+            return Ok(self.brought_anew(answer, refusal));
         }
     }
 
-    fn made(&self, body: Body, seen: String, stamp: Option<Stamp>, sent: Instant) -> Arc<Answer> {
+    /// An answer that was just read.
+    pub fn made(
+        &self,
+        body: Body,
+        seen: String,
+        stamp: Option<Stamp>,
+        sent: Instant,
+    ) -> Arc<Answer> {
         let wish = &self.plan.freshness;
         let ttl = wish.ttl.or(self.cache.options.ttl);
         Arc::new(Answer {
@@ -347,7 +366,8 @@ impl Cached {
         })
     }
 
-    async fn plain_rows(
+    /// Runs a statement that has no stamp. Gives the snapshot that it saw, where it had rows.
+    pub async fn plain_rows(
         &self,
         frame: &Frame<'_>,
         connection: &mut Connection,
@@ -394,7 +414,7 @@ impl Cached {
 }
 
 /// Whether the circumstances of a check are those of the stamp that it began from.
-fn is_believed(stamp: &Stamp, said: &Said) -> bool {
+pub fn is_believed(stamp: &Stamp, said: &Said) -> bool {
     said.refusal().is_none() && !said.is_rotated() && stamp.leads_to(&said.stamp)
 }
 
@@ -409,16 +429,19 @@ fn lacks_tables(error: &sqlx::Error) -> bool {
     )
 }
 
-fn unexpected(what: &'static str) -> Stop {
+/// What should not have come from the server.
+pub fn unexpected(what: &'static str) -> Stop {
     Stop::Refused(Error::Internal(what.into()))
 }
 
-fn said(row: &PgRow, column: usize) -> Result<Said, Stop> {
+/// The stamp in a row.
+pub fn said(row: &PgRow, column: usize) -> Result<Said, Stop> {
     let text: &str = row.try_get(column)?;
     Said::parse(text).ok_or_else(|| unexpected("a stamp that can't be read"))
 }
 
-fn is_null(row: &PgRow, column: Option<usize>) -> Result<bool, Stop> {
+/// Whether a column of a row is NULL.
+pub fn is_null(row: &PgRow, column: Option<usize>) -> Result<bool, Stop> {
     let Some(column) = column else {
         return Ok(false);
     };
@@ -439,7 +462,7 @@ impl<'s> Gathered<'s> {
         let config = &frame.engine.config;
         let (ids, id_column) = match cached.plan.merge {
             Merge::Rows(column) => (Some(Vec::new()), column),
-            Merge::Anew => (None, 0),
+            Merge::Anew | Merge::States => (None, 0),
         };
         Self {
             writer: RowWriter::new(statement, config.bigint, Some(config.limits)),
@@ -479,6 +502,7 @@ impl<'s> Gathered<'s> {
             rows,
             cursor: cursor.map(|cursor| cursor.keys),
             kept: self.ids,
+            states: None,
         }
     }
 }

@@ -8,11 +8,13 @@
 mod answer;
 mod attempt;
 mod fresh;
+mod grouped;
 mod key;
 mod options;
 mod plan;
 mod slot;
 mod stamp;
+mod states;
 mod stats;
 
 use std::sync::{Arc, Mutex, PoisonError};

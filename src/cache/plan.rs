@@ -9,8 +9,8 @@ use std::{
 use super::key::Key;
 use crate::exec::{Engine, Planned, Shape, query_wire};
 use crate::model::{Result, field::Kind};
-use crate::query::{Condition, EventQuery, Freshness, Source, Test, Window};
-use crate::sql::{Purpose, compile};
+use crate::query::{Condition, EventQuery, Freshness, Function, Source, Test, Window};
+use crate::sql::{Purpose, compile, has_states, is_of_the_clock};
 
 /// A query as the cache knows it.
 pub struct Plan {
@@ -37,6 +37,8 @@ pub enum Merge {
     Anew,
     /// Its rows and the new ones are ordered and cut again. The column of the row's id.
     Rows(usize),
+    /// What the new events contribute to each group is added to what is kept of it.
+    States,
 }
 
 impl Plan {
@@ -89,8 +91,23 @@ impl Plan {
 }
 
 fn merge(query: &EventQuery, planned: &Planned) -> Merge {
-    let plain = query.grouping.is_none() && query.joins.is_empty();
-    if !plain || query.offset.is_some_and(|o| o > 0) {
+    if !query.joins.is_empty() {
+        return Merge::Anew;
+    }
+    if let Some(grouping) = &query.grouping {
+        // The first and the last value go by the events' time, which late events do not keep to.
+        let mergeable = grouping.aggregates.iter().all(|aggregate| {
+            has_states(aggregate) && !matches!(aggregate.function, Function::First | Function::Last)
+        });
+        // Without buckets, what leaves a window that ends at the clock can't be told apart.
+        let slides = grouping.bucket.is_none() && is_of_the_clock(query);
+        return if mergeable && !slides {
+            Merge::States
+        } else {
+            Merge::Anew
+        };
+    }
+    if query.offset.is_some_and(|o| o > 0) {
         return Merge::Anew;
     }
     let statement = &planned.statement;

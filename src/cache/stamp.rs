@@ -19,6 +19,8 @@ pub struct Stamp {
     pub clock: Timestamp,
     /// When the first event comes to pass that is in the future.
     pub horizon: Option<Timestamp>,
+    /// Where the first and the last bucket begin of a window that ends at the clock.
+    pub edges: Option<(Timestamp, Timestamp)>,
 }
 
 /// What a statement says of itself.
@@ -94,6 +96,8 @@ impl Said {
         let micros = |text: &str| text.parse().ok().map(Timestamp::from_micros);
         let clock = micros(next()?)?;
         let horizon = micros(next()?);
+        let edges = next()?.split_once(',');
+        let edges = edges.and_then(|(first, last)| Some((micros(first)?, micros(last)?)));
         Some(Self {
             stamp: Stamp {
                 snapshot,
@@ -103,6 +107,7 @@ impl Said {
                 fingerprint: fingerprint.to_owned(),
                 clock,
                 horizon,
+                edges,
             },
             troubles: format!("{of_table}{of_session}"),
             more: parts.map(str::to_owned).collect(),

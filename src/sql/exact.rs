@@ -12,6 +12,7 @@
 
 use super::bucket::Time;
 use super::field::EVENTS;
+use super::partial::{Partial, states};
 use super::select::{Purpose, Statement, Target, compile};
 use super::writer::{Bind, Writer};
 use crate::model::{
@@ -21,7 +22,7 @@ use crate::model::{
     table::{TRANSACTION_ID, quote_ident},
     time::Timestamp,
 };
-use crate::query::{EventQuery, Window};
+use crate::query::{EventQuery, Grouping, Window};
 
 /// The settings that an answer can depend on, and whose it is, as one number in text.
 pub const REALM: &str = "hashtextextended(concat_ws(',', current_user, current_setting('search_path'), \
@@ -38,6 +39,14 @@ pub struct Stamped {
     pub statement: Statement,
     /// Which column is the stamp.
     pub stamp: usize,
+}
+
+/// A statement of contributions to groups, whose rows carry the stamp.
+#[derive(Clone, Debug)]
+pub struct StampedStates {
+    /// The text and values, and the columns of the contributions. Where the last of them is NULL there
+    /// is no row, only the stamp, which stands behind it.
+    pub partial: Partial,
 }
 
 /// What a check begins from.
@@ -59,7 +68,7 @@ pub fn fill(
     partitioned: bool,
 ) -> Stamped {
     let mut w = Writer::behind_binds(&target.table, planned.binds.clone());
-    w.stamped(planned, |w| {
+    w.beside(&planned.sql, |w| {
         w.sql("concat_ws('|', ");
         w.stamp_fields(query, partitioned, None);
         w.sql(")");
@@ -106,7 +115,7 @@ pub fn merged_list(
     w.ident(target.table.columns.of(Column::Id)).sql(" = ANY(");
     w.bind(Bind::Uuids(kept))
         .sql(") UNION ALL SELECT * FROM d) ");
-    w.stamped(&planned, |w| {
+    w.beside(&planned.sql, |w| {
         w.sql("concat_ws('|', ");
         w.stamp_fields(query, base.partitioned, Some(base));
         w.sql(", (SELECT count(*) FROM d), ")
@@ -114,6 +123,54 @@ pub fn merged_list(
         w.sql(")");
     });
     Ok(finish(w, &planned))
+}
+
+/// The contributions of all events to each group, stamped.
+///
+/// # Errors
+/// Those of the query's cursor.
+pub fn fill_states(
+    query: &EventQuery,
+    grouping: &Grouping,
+    target: &Target,
+    partitioned: bool,
+) -> Result<StampedStates> {
+    let Partial { sql, binds, types } = states(query, grouping, target, None)?;
+    let mut w = Writer::behind_binds(&target.table, binds);
+    w.beside(&sql, |w| {
+        w.sql("concat_ws('|', ");
+        w.stamp_fields(query, partitioned, None);
+        w.sql(")");
+    });
+    let (sql, binds) = w.finish();
+    let partial = Partial { sql, binds, types };
+    Ok(StampedStates { partial })
+}
+
+/// The contributions of the new events alone. Behind the stamp stands what stands there of a check.
+///
+/// # Errors
+/// Those of the query's cursor.
+pub fn new_states(
+    query: &EventQuery,
+    grouping: &Grouping,
+    target: &Target,
+    base: Base<'_>,
+) -> Result<StampedStates> {
+    let Partial { sql, binds, types } = states(query, grouping, target, Some("d"))?;
+    let mut w = Writer::behind_binds(&target.table, binds);
+    w.news(base.snapshot);
+    w.sql(" ").beside(&sql, |w| {
+        w.sql("concat_ws('|', ");
+        w.stamp_fields(query, base.partitioned, Some(base));
+        w.sql(", (SELECT count(*) FROM d), (SELECT count(*) FROM d AS e");
+        w.row_filter(query);
+        // Buckets that have left the window are known by where they begin.
+        w.sql("), false)");
+    });
+    let (sql, binds) = w.finish();
+    let partial = Partial { sql, binds, types };
+    Ok(StampedStates { partial })
 }
 
 fn compile_from(
@@ -145,11 +202,11 @@ impl Writer<'_> {
     /// The rows of a statement, each with the stamp; the stamp alone where there are none. Of the two
     /// relations the first has one row, and a nested loop, the only join that there is without a
     /// condition, keeps the order of the second. OFFSET 0: the stamp is made once, not for each row.
-    fn stamped(&mut self, planned: &Statement, stamp: impl FnOnce(&mut Self)) {
+    fn beside(&mut self, sql: &str, stamp: impl FnOnce(&mut Self)) {
         self.sql("SELECT q.*, h.stamp FROM (SELECT ");
         stamp(self);
         self.sql(" AS stamp FROM pg_current_snapshot() AS s OFFSET 0) AS h LEFT JOIN (");
-        self.sql(&planned.sql).sql(") AS q ON true");
+        self.sql(sql).sql(") AS q ON true");
     }
 
     /// Snapshot, nonce, start of the server, realm, fingerprint, troubles, clock, and when an event of
@@ -201,6 +258,27 @@ impl Writer<'_> {
         } else {
             self.sql("''");
         }
+        self.sql(", ").window_edges(query);
+    }
+
+    /// The first and the last bucket of a window that ends at the clock.
+    fn window_edges(&mut self, query: &EventQuery) -> &mut Self {
+        let bucket = query.grouping.as_ref().and_then(|g| g.bucket.as_ref());
+        let (Some(Window::Last(length)), Some(bucket), true) =
+            (query.window, bucket, is_of_the_clock(query))
+        else {
+            return self.sql("''");
+        };
+        let micros = u64::try_from(length.as_micros()).unwrap_or(u64::MAX);
+        self.sql("concat((extract(epoch FROM ")
+            .bucket_start(bucket, &|w| {
+                w.sql("now() - ").interval(micros);
+            });
+        self.sql(") * 1000000)::int8, ',', (extract(epoch FROM ");
+        self.bucket_start(bucket, &|w| {
+            w.sql("now() - ").interval(1);
+        });
+        self.sql(") * 1000000)::int8)")
     }
 
     /// What TRUNCATE, ATTACH, DETACH, DROP or a disabled trigger change and ANALYZE, VACUUM and new

@@ -31,12 +31,15 @@ pub use access::Access;
 pub use analysis::analyse;
 pub use condition::tells_type;
 pub use definition::{index_expression, index_predicate, text_expression};
-pub use exact::{Base, MOST_NEW, REALM, Stamped, check, fill, merged_list};
+pub use exact::{
+    Base, MOST_NEW, REALM, Stamped, StampedStates, check, fill, fill_states, is_of_the_clock,
+    merged_list, new_states,
+};
 pub use expression::{Called, Checked, check as check_expression};
 pub use literal::quote_literal;
 pub use partial::{
-    Merge, MergeKey, Merged, Partial, Share, Typed, bucket_starts, has_states, merged, partial,
-    rows_of,
+    Merge, MergeKey, Merged, Partial, Share, Typed, bucket_starts, compacted, has_states, merged,
+    partial, rows_of, states,
 };
 pub use select::{
     KeySource, Purpose, SincePage, Statement, Target, compile, compile_at, compile_plan,

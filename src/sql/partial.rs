@@ -145,20 +145,7 @@ pub fn partial(
     let mut w = Writer::new(&target.table);
     w.frozen_clock = Some(page.clock.unwrap_or(clock));
     w.stand_in = target.stand_in;
-    let mut columns = Columns::new(&mut w);
-    for (value, kind) in keys(grouping) {
-        columns.add(Typed::of(kind), value);
-    }
-    for aggregate in &grouping.aggregates {
-        columns.contribution(aggregate, merge);
-    }
-    // Behind the keys, which are grouped by their place: a constant.
-    if merge == Merge::States {
-        columns.add(Typed::Integer, |w| {
-            w.number(number);
-        });
-    }
-    let types = columns.types;
+    let types = w.contributions(grouping, merge, number);
     let open = w.relations(query).row_filter(query);
     match share {
         Share::Time { .. } => {
@@ -166,14 +153,81 @@ pub fn partial(
         }
         Share::Groups { of, this } => w.share_of_groups(grouping, *of, *this, open),
     }
-    let keys = grouping.key_columns().len();
-    if keys > 0 {
-        w.sql(" GROUP BY ").join(1..=keys, ", ", |w, place| {
-            w.number(place as u64);
-        });
-    }
+    w.group_by_place(grouping.key_columns().len());
     let (sql, binds) = w.finish();
     Ok(Partial { sql, binds, types })
+}
+
+/// The contributions of all events, or of those of another relation, by the server's own clock.
+///
+/// # Errors
+/// INVALID_QUERY at `after` for a cursor that is not this query's.
+pub fn states(
+    query: &EventQuery,
+    grouping: &Grouping,
+    target: &Target,
+    stand_in: Option<&'static str>,
+) -> Result<Partial> {
+    let page = Page::of(query, query.identity(&target.table.quoted()))?;
+    let mut w = Writer::new(&target.table);
+    w.frozen_clock = page.clock;
+    w.stand_in = stand_in;
+    let types = w.contributions(grouping, Merge::States, 0);
+    w.relations(query).row_filter(query);
+    w.group_by_place(grouping.key_columns().len());
+    let (sql, binds) = w.finish();
+    Ok(Partial { sql, binds, types })
+}
+
+/// One contribution for each group, out of several.
+pub fn compacted(grouping: &Grouping, target: &Target, contributions: &Merged) -> Partial {
+    let mut w = Writer::new(&target.table);
+    let mut places = 0..contributions.columns.len();
+    // The place of the next column that was given.
+    let mut next = || places.next().unwrap_or_default();
+    let mut columns = Columns::new(&mut w);
+    for (_, kind) in keys(grouping) {
+        let place = next();
+        columns.add(Typed::of(kind), |w| {
+            w.given(place);
+        });
+    }
+    for aggregate in &grouping.aggregates {
+        for (function, typed) in parts(aggregate) {
+            let place = next();
+            columns.add(typed, |w| {
+                w.sql(function).sql("(").given(place);
+                w.sql(if typed == Typed::Text {
+                    " COLLATE \"C\")"
+                } else {
+                    ")"
+                });
+            });
+        }
+    }
+    columns.add(Typed::Integer, |w| {
+        w.number(0);
+    });
+    let types = columns.types;
+    w.sql(" FROM ").unnested(contributions);
+    w.group_by_place(grouping.key_columns().len());
+    let (sql, binds) = w.finish();
+    Partial { sql, binds, types }
+}
+
+/// How the parts of an aggregate's state merge, in the order of its contribution.
+fn parts(aggregate: &Aggregate) -> Vec<(&'static str, Typed)> {
+    match aggregate.function {
+        Function::Avg => vec![("sum", Typed::Integer), ("sum", Typed::Numeric)],
+        Function::Stddev | Function::Variance => vec![
+            ("sum", Typed::Integer),
+            ("sum", Typed::Numeric),
+            ("sum", Typed::Numeric),
+        ],
+        Function::Min => vec![("min", whole_type(aggregate))],
+        Function::Max => vec![("max", whole_type(aggregate))],
+        _ => vec![("sum", whole_type(aggregate))],
+    }
 }
 
 /// The statement that the groups of the whole come from.
@@ -368,6 +422,46 @@ fn whole_type(aggregate: &Aggregate) -> Typed {
 }
 
 impl Writer<'_> {
+    /// The columns of a statement of contributions.
+    fn contributions(&mut self, grouping: &Grouping, merge: Merge, number: u64) -> Vec<Typed> {
+        let mut columns = Columns::new(self);
+        for (value, kind) in keys(grouping) {
+            columns.add(Typed::of(kind), value);
+        }
+        for aggregate in &grouping.aggregates {
+            columns.contribution(aggregate, merge);
+        }
+        // Behind the keys, which are grouped by their place: a constant.
+        if merge == Merge::States {
+            columns.add(Typed::Integer, |w| {
+                w.number(number);
+            });
+        }
+        columns.types
+    }
+
+    fn group_by_place(&mut self, keys: usize) -> &mut Self {
+        if keys > 0 {
+            self.sql(" GROUP BY ").join(1..=keys, ", ", |w, place| {
+                w.number(place as u64);
+            });
+        }
+        self
+    }
+
+    /// What was given, as relation `p`.
+    fn unnested(&mut self, merged: &Merged) -> &mut Self {
+        self.sql("unnest(");
+        self.join(&merged.columns, ", ", |w, column| {
+            w.bind(column.clone());
+        });
+        self.sql(") AS p(");
+        self.join(0..merged.columns.len(), ", ", |w, place| {
+            w.sql("s").number(place as u64);
+        });
+        self.sql(")")
+    }
+
     /// The condition that makes a slice of the rows by time. Gives whether there is a condition now.
     pub fn share(&mut self, share: Option<&Share>, filtered: bool) -> bool {
         let Some(Share::Time { from, to }) = share else {
@@ -419,19 +513,9 @@ impl Writer<'_> {
             }
             self.sql(" AS ").output_name(column);
         }
-        self.sql(" FROM unnest(");
-        self.join(&merged.columns, ", ", |w, column| {
-            w.bind(column.clone());
-        });
-        self.sql(") AS p(");
-        self.join(0..merged.columns.len(), ", ", |w, place| {
-            w.sql("s").number(place as u64);
-        });
-        self.sql(")");
-        if keys > 0 && merged.merge == Merge::States {
-            self.sql(" GROUP BY ").join(1..=keys, ", ", |w, place| {
-                w.number(place as u64);
-            });
+        self.sql(" FROM ").unnested(merged);
+        if merged.merge == Merge::States {
+            self.group_by_place(keys);
         }
         self
     }
