@@ -60,17 +60,17 @@ impl Cached {
         (answer, stamp): (&Arc<Answer>, &Stamp),
         (grouping, states): (&Grouping, &States),
     ) -> Result<Verdict, Stop> {
-        let stats = &self.cache.stats;
+        let told = &self.cache.stats;
         let target = frame.engine.target();
         let stamped = new_states(&self.plan.query, grouping, &target, self.base(stamp))
             .map_err(Stop::Refused)?;
         let sent = Instant::now();
         let (new, said) = contributions(connection, &stamped).await?;
-        stats.checks.add(1);
+        told.checks.add(1);
         let Some(news) = said.news().filter(|_| is_believed(stamp, &said)) else {
             return Ok(Verdict::Void);
         };
-        stats.new_events.add(news.events);
+        told.new_events.add(news.events);
         if news.left || news.events > MOST_NEW {
             return Ok(Verdict::Void);
         }
