@@ -240,8 +240,4 @@ describe('what is refused', () => {
     await client.append([good])
     expect(await count()).toBe(before + 2)
   })
-
-  it('a condition, until there are some', async () => {
-    expect((await failure(client.append([good], { failIf: {} }))).code).toBe('UNSUPPORTED')
-  })
 })

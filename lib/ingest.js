@@ -7,7 +7,7 @@ const { stat } = require('node:fs/promises')
 const { createGunzip } = require('node:zlib')
 const { EventsError, aborted, unwrap } = require('./errors.js')
 const { checkOptions } = require('./run.js')
-const { encodeEvents } = require('./wire.js')
+const { encodeEvents, encodeQuery } = require('./wire.js')
 
 /** Refused lines that a report lists one by one, unless `maxRejected` says otherwise. */
 const DEFAULT_LISTED = 1000
@@ -17,12 +17,18 @@ const CHUNK = 256 * 1024
 const PROGRESS_INTERVAL = 100
 
 async function append(core, events, condition) {
-  if (condition !== undefined) {
-    throw new EventsError('UNSUPPORTED', 'append() with a condition is not part of this version', { path: 'condition' })
-  }
   if (!Array.isArray(events))
     throw new EventsError('INVALID_EVENT', 'events: must be a list of events', { path: 'events' })
-  return unwrap(await core.native.append(encodeEvents(events)))
+  if (condition === undefined) return unwrap(await core.native.append(encodeEvents(events)))
+  return unwrap(await core.native.append(encodeEvents(events), encodeCondition(condition)))
+}
+
+/** In options, `undefined` means left out. */
+function encodeCondition(condition) {
+  if (condition === null || typeof condition !== 'object' || Array.isArray(condition))
+    throw new EventsError('INVALID_QUERY', 'condition: must be { failIf, after }', { path: 'condition' })
+  const given = Object.entries(condition).filter(([key, value]) => key !== 'after' || value !== undefined)
+  return encodeQuery(Object.fromEntries(given), ['condition'])
 }
 
 async function importEvents(core, source, options = {}) {

@@ -90,8 +90,11 @@ export declare class NativeClient {
   migrate(): Promise<string>
   /** Reads the rows of a query and throws them away. Resolves with their number. */
   drain(query: string): Promise<string>
-  /** Stores events, a JSON list, in one transaction. Resolves with the receipt. */
-  append(events: string): Promise<string>
+  /**
+   * Stores events, a JSON list, in one transaction, where a condition is given only if it holds.
+   * Resolves with the receipt.
+   */
+  append(events: string, condition?: string | undefined | null): Promise<string>
   /** Ends all that runs. Resolves once the connections are gone. */
   close(): Promise<string>
 }

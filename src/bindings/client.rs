@@ -255,11 +255,14 @@ impl NativeClient {
         })
     }
 
-    /// Stores events, a JSON list, in one transaction. Resolves with the receipt.
+    /// Stores events, a JSON list, in one transaction, where a condition is given only if it holds.
+    /// Resolves with the receipt.
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
-    pub fn append(&self, env: Env, events: String) -> Result<Made> {
+    pub fn append(&self, env: Env, events: String, condition: Option<String>) -> Result<Made> {
         let engine = Arc::clone(&self.engine);
-        promised(&self.port, env, async move { engine.append(&events).await })
+        promised(&self.port, env, async move {
+            engine.append(&events, condition.as_deref()).await
+        })
     }
 
     /// Ends all that runs. Resolves once the connections are gone.

@@ -47,7 +47,7 @@ pub use connection::Connection;
 pub use engine::{Engine, query_wire};
 pub use events::{event_texts, raw, write_value};
 pub use explain::{ExplainOptions, document};
-pub use fault::{fault, may_be_outdated, spares_connection};
+pub use fault::{blame_regex, fault, may_be_outdated, spares_connection};
 pub use frame::{Frame, Strategy, declined};
 pub use lease::Lease;
 pub use observe::{Ended, Observer, Sample, Status};

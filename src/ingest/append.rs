@@ -3,77 +3,123 @@
 use std::{collections::HashMap, sync::Arc};
 
 use serde_json::{Value as Wire, json, value::RawValue};
-use sqlx::{Row, postgres::PgDatabaseError};
+use sqlx::{
+    Row,
+    postgres::{PgDatabaseError, PgRow},
+};
 use uuid::Uuid;
 
+use super::condition::AppendCondition;
 use super::event::{Completeness, Event};
 use super::store;
-use crate::exec::{Engine, Reason, arguments, fault, spares_connection, sql_text};
+use crate::exec::{
+    Engine, Reason, Stop, arguments, blame_regex, fault, query_wire, spares_connection, sql_text,
+};
 use crate::model::{Error, Result, path::Path};
 use crate::sql::Bind;
 
+/// Events, checked, as they are sent.
+pub(super) struct Batch {
+    /// Their columns.
+    pub(super) binds: [Bind; 6],
+    ids: Vec<String>,
+    places: HashMap<Uuid, usize>,
+}
+
 impl Engine {
-    /// Appends events, given as a JSON list, and answers with the receipt.
+    /// Appends events, given as a JSON list, and answers with the receipt. With a condition, as JSON,
+    /// only where it holds.
     ///
     /// # Errors
-    /// INVALID_EVENT, DUPLICATE_EVENT, or why the server could not store them.
-    pub async fn append(self: &Arc<Self>, json: &str) -> Result<Wire> {
-        let raw: Vec<&RawValue> = serde_json::from_str(json)
-            .map_err(|e| Error::invalid_event("events", e.to_string()))?;
-        let root = Path::Root;
-        let list = root.key("events");
-        if raw.is_empty() {
-            return Err(Error::invalid_event("events", "is empty"));
-        }
-        let events: Result<Vec<Event<'_>>> = raw
-            .iter()
-            .enumerate()
-            .map(|(i, raw)| Event::parse(raw.get(), Completeness::New, &list.index(i)))
-            .collect();
-        let events = events?;
-        let mut places = HashMap::with_capacity(events.len());
-        for (i, event) in events.iter().enumerate() {
-            if places.insert(event.id, i).is_some() {
-                return Err(duplicate(event.id, &places_path(i)));
-            }
-        }
-        let binds = binds(&events);
-        let ids: Vec<String> = events.iter().map(|e| e.id.to_string()).collect();
-        drop((events, raw));
-
+    /// INVALID_EVENT, DUPLICATE_EVENT, APPEND_CONFLICT, INVALID_QUERY for a malformed condition, or why
+    /// the server could not store them.
+    pub async fn append(self: &Arc<Self>, json: &str, condition: Option<&str>) -> Result<Wire> {
+        let condition = (condition.map(query_wire).transpose()?)
+            .map(|wire| AppendCondition::parse(&wire))
+            .transpose()?;
+        let (batch, locks) = {
+            let raw: Vec<&RawValue> = serde_json::from_str(json)
+                .map_err(|e| Error::invalid_event("events", e.to_string()))?;
+            let events = parse(&raw)?;
+            let table = &self.target().table;
+            let locks = condition.as_ref().map(|c| c.locks(&events, table));
+            (Batch::of(&events)?, locks)
+        };
         let ticket = self.registry.enter(Uuid::now_v7().to_string().into())?;
-        let mut lease = self.pool.acquire_alive().await?;
-        let statement = sql_text(&store::append(&self.target().table));
-        let values = arguments(&binds)?;
-        let stored = {
-            let running =
-                sqlx::query_with(statement, values).fetch_one(&mut lease.connection().driver);
-            tokio::select! {
-                stored = running => stored,
-                // The lease is dropped and its connection closed: the server rolls back, or has
-                // committed and could not say so.
-                Reason::Closed | Reason::Cancelled = ticket.stopped() => return Err(Error::Closed),
+        let storing = async {
+            match (&condition, &locks) {
+                (Some(condition), Some(locks)) => self.append_under(&batch, condition, locks).await,
+                _ => self.append_at_once(&batch).await,
             }
         };
-        let row = match stored {
-            Ok(row) => row,
+        let stored = tokio::select! {
+            stored = storing => stored,
+            // The lease is dropped and its connection closed: the server rolls back, or has
+            // committed and could not say so.
+            Reason::Closed | Reason::Cancelled = ticket.stopped() => return Err(Error::Closed),
+        };
+        let row = stored.map_err(|stop| match stop {
+            Stop::Driver(error) => {
+                let regex = condition.and_then(|condition| condition.regex);
+                self.explained(blame_regex(refusal(error, &batch.places), regex))
+            }
+            Stop::Refused(error) | Stop::Ours(error) => error,
+        })?;
+        let (snapshot, transaction): (String, String) = (
+            row.try_get(0).map_err(fault)?,
+            row.try_get(1).map_err(fault)?,
+        );
+        let token = self.token(&format!("{snapshot}+{transaction}"));
+        Ok(json!({ "count": batch.ids.len(), "ids": batch.ids, "token": token }))
+    }
+
+    async fn append_at_once(self: &Arc<Self>, batch: &Batch) -> Result<PgRow, Stop> {
+        let mut lease = self.pool.acquire_alive().await.map_err(Stop::Refused)?;
+        let statement = sql_text(&store::append(&self.target().table));
+        let values = arguments(&batch.binds).map_err(Stop::Refused)?;
+        let running = sqlx::query_with(statement, values).fetch_one(&mut lease.connection().driver);
+        match running.await {
+            Ok(row) => {
+                lease.release();
+                Ok(row)
+            }
             Err(error) => {
                 if spares_connection(&error) {
                     lease.release();
                 } else {
                     self.pool.forget_idle();
                 }
-                return Err(self.explained(refusal(error, &places)));
+                Err(Stop::Driver(error))
             }
-        };
-        lease.release();
-        let (snapshot, transaction): (String, String) = (
-            row.try_get(0).map_err(fault)?,
-            row.try_get(1).map_err(fault)?,
-        );
-        Ok(
-            json!({ "count": ids.len(), "ids": ids, "token": self.token(&format!("{snapshot}+{transaction}")) }),
-        )
+        }
+    }
+}
+
+fn parse<'a>(raw: &[&'a RawValue]) -> Result<Vec<Event<'a>>> {
+    let root = Path::Root;
+    let list = root.key("events");
+    if raw.is_empty() {
+        return Err(Error::invalid_event("events", "is empty"));
+    }
+    raw.iter()
+        .enumerate()
+        .map(|(i, raw)| Event::parse(raw.get(), Completeness::New, &list.index(i)))
+        .collect()
+}
+
+impl Batch {
+    fn of(events: &[Event<'_>]) -> Result<Self> {
+        let mut places = HashMap::with_capacity(events.len());
+        for (i, event) in events.iter().enumerate() {
+            if places.insert(event.id, i).is_some() {
+                return Err(duplicate(event.id, &places_path(i)));
+            }
+        }
+        Ok(Self {
+            binds: binds(events),
+            ids: events.iter().map(|e| e.id.to_string()).collect(),
+            places,
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The fixed statements that write events. Names come from the client's options, quoted.
 
+use super::condition::Lock;
 use crate::model::{
     field::Column,
     table::{TableNames, quote_ident},
@@ -22,6 +23,46 @@ pub fn append(table: &TableNames) -> String {
          SELECT pg_current_snapshot()::text, pg_current_xact_id()::text, count(*) FROM stored",
         table.quoted(),
         columns(table, ""),
+    )
+}
+
+/// How long a conditional append waits for each lock: a transaction that inserted and stays open, or
+/// another conditional append.
+const LOCK_TIMEOUT: &str = "10s";
+
+/// Begins a conditional append: its locks in their order, then the gate, and behind all of them what
+/// the database shows. One message of several statements, each with a snapshot of its own.
+pub fn begin_under(table: &TableNames, locks: &[Lock]) -> String {
+    let locks: Vec<String> = locks
+        .iter()
+        .map(|Lock { key, shared }| {
+            let shared = if *shared { "_shared" } else { "" };
+            format!("pg_advisory_xact_lock{shared}('{key}'::int8)")
+        })
+        .collect();
+    format!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; \
+         SELECT {}; SELECT {}(); SELECT pg_current_snapshot()::text",
+        locks.join(", "),
+        table.close_gate(),
+    )
+}
+
+/// The same as [`append`], unless `found`, a query of a boolean with so many binds, says that there is
+/// something: then it stores nothing.
+pub fn append_unless(table: &TableNames, found: &str, binds: usize) -> String {
+    let arrays: Vec<String> = ["uuid", "text", "timestamptz", "jsonb", "jsonb", "jsonb"]
+        .iter()
+        .enumerate()
+        .map(|(i, r#type)| format!("${}::{type}[]", binds + i + 1))
+        .collect();
+    format!(
+        "WITH conflict (found) AS MATERIALIZED ({found}), \
+         stored AS (INSERT INTO {} ({}) SELECT u.* FROM unnest({}) AS u, conflict WHERE NOT conflict.found RETURNING 1) \
+         SELECT pg_current_snapshot()::text, pg_current_xact_id()::text, (SELECT count(*) FROM stored)",
+        table.quoted(),
+        columns(table, ""),
+        arrays.join(", "),
     )
 }
 

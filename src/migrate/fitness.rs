@@ -215,6 +215,7 @@ pub(super) fn own_tables(names: &TableNames) -> Vec<OwnTable> {
             Some(ROTATIONS),
             &["singleton boolean", "nonce uuid"],
         ),
+        table(names.gate_name(), Some(templates::GATE), &[]),
         table(log, Some(templates::QUERY_TABLES), PERFORMANCE_LOG),
         table(usage, Some(templates::QUERY_TABLES), INDEX_USAGE),
         table(cache, Some(templates::QUERY_TABLES), QUERY_CACHE),

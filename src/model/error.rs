@@ -47,6 +47,11 @@ pub enum Error {
         /// The id.
         id: String,
     },
+    /// An event that a conditional append must not come after.
+    #[error(
+        "an event that condition.failIf matches was committed that condition.after could not see: read again and decide anew"
+    )]
+    AppendConflict,
     /// A part of the API that this version does not offer.
     #[error("{}: {what}", shown(path))]
     Unsupported {
@@ -246,6 +251,7 @@ impl Error {
             Self::UnknownField { .. } => "UNKNOWN_FIELD",
             Self::InvalidEvent { .. } => "INVALID_EVENT",
             Self::DuplicateEvent { .. } => "DUPLICATE_EVENT",
+            Self::AppendConflict => "APPEND_CONFLICT",
             Self::Unsupported { .. } => "UNSUPPORTED",
             Self::UnknownTable(_) | Self::NoSuchTable { .. } => "UNKNOWN_TABLE",
             Self::UnknownIndex { .. } => "UNKNOWN_INDEX",
@@ -307,7 +313,10 @@ impl Error {
     /// Whether the same call can succeed later without a change by the caller.
     pub fn retryable(&self) -> bool {
         match self {
-            Self::TooManyQueries { .. } | Self::PoolTimeout(_) | Self::Connection { .. } => true,
+            Self::TooManyQueries { .. }
+            | Self::PoolTimeout(_)
+            | Self::Connection { .. }
+            | Self::AppendConflict => true,
             Self::Migration { retryable, .. } => *retryable,
             // Serialization failure, deadlock, lock not available, shutdown, too many connections.
             Self::Database { sql_state, .. } => {

@@ -140,6 +140,21 @@ impl TableNames {
         self.derived("", "_incarnation")
     }
 
+    /// The table whose lock keeps conditional appends and other writers apart, quoted.
+    pub fn gate(&self) -> String {
+        self.beside(&self.gate_name())
+    }
+
+    /// Its bare name.
+    pub fn gate_name(&self) -> String {
+        self.derived("", "_gate")
+    }
+
+    /// The function that takes that lock for a conditional append, quoted.
+    pub fn close_gate(&self) -> String {
+        self.beside(&self.derived("", "_close_gate"))
+    }
+
     /// A name made from the table's: `events_rotations`. Where PostgreSQL would cut it, and so make
     /// it meet another, the table's part is shortened to its beginning and a hash.
     pub fn derived(&self, prefix: &str, suffix: &str) -> String {

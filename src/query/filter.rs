@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Wire};
 
 use super::condition::{CompareOp, Condition, MatchKind, Test};
 use super::operand::{time, uuid};
-use super::scope::Scope;
+use super::scope::{Scope, Source};
 use crate::model::{
     Error, Result,
     field::{Column, Field},
@@ -35,6 +35,14 @@ const KEYS: [&str; 12] = [
     "where",
     "anyOf",
 ];
+
+/// Parses a filter of the event table that stands alone.
+///
+/// # Errors
+/// INVALID_QUERY or UNKNOWN_FIELD with the path of what is wrong.
+pub fn event_filter(wire: &Wire, path: &Path<'_>) -> Result<Condition> {
+    parse(wire, path, &Scope::of(Source::Events))
+}
 
 /// Parses a filter into the conjunction that it means. `{}` is true for every event.
 pub fn parse(wire: &Wire, path: &Path<'_>, scope: &Scope) -> Result<Condition> {

@@ -22,6 +22,7 @@ pub use aggregate::{Aggregate, EVENT_ORDER, Function};
 pub use analysis::{Analysis, OutlierMethod, OutlierRule, Question};
 pub use condition::{CompareOp, Condition, Leaf, MatchKind, Test};
 pub use cursor::{Cursor, KeyValue};
+pub use filter::event_filter;
 pub use freshness::{Consistency, Freshness};
 pub use group::Grouping;
 pub use hints::{Hints, Priority};

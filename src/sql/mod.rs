@@ -10,6 +10,7 @@ mod aggregate;
 mod analysis;
 mod bucket;
 mod condition;
+mod conflict;
 mod definition;
 mod exact;
 mod expression;
@@ -30,6 +31,7 @@ pub mod explain;
 pub use access::Access;
 pub use analysis::analyse;
 pub use condition::tells_type;
+pub use conflict::conflict;
 pub use definition::{index_expression, index_predicate, text_expression};
 pub use exact::{
     Base, MOST_NEW, REALM, Stamped, StampedStates, check, fill, fill_states, is_of_the_clock,
