@@ -1062,7 +1062,18 @@ export interface QueryBuilder<
    */
   cache(ttl?: Duration): this
   cache(hint: CacheHint | false): this
-  /** Several connections over one snapshot, where the plan says that it pays. */
+  /**
+   * Several connections over one snapshot. The answer is that of one statement; `hints` says how the
+   * query was cut, or why it was not. At most `limits.maxWorkers`, and only connections that are free.
+   * Without this, grouped queries are cut where their earlier runs say that it pays;
+   * `hint({ parallel: false })` forbids it.
+   *
+   * @example
+   * ```ts
+   * const { rows, hints } = await events.query().groupBy(['type']).count().parallel(4).execute()
+   * console.log(hints?.[0]?.how) // '4 slices by timestamp'
+   * ```
+   */
   parallel(workers?: number): this
   /** Milliseconds; capped by `limits.timeout`, which 0 means. */
   timeout(milliseconds: number): this
@@ -2128,7 +2139,7 @@ export interface ConnectOptions {
     maxConcurrentQueries?: number
     /** Queries that wait for a place before TOO_MANY_QUERIES; default 1,000. */
     maxQueuedQueries?: number
-    /** Workers of one parallel query. */
+    /** Connections of one parallel query at most; default 4. */
     maxWorkers?: number
   }
   cache?: {

@@ -30,6 +30,9 @@ pub const SET_UP_BARE: &str = "SELECT pg_backend_pid(), pg_current_snapshot()::t
      (SELECT oid FROM pg_database WHERE datname = current_database()), \
      set_config('statement_timeout', '0', false)";
 
+/// How long a statement of the session may take, in milliseconds.
+pub const BACKSTOP: &str = "SELECT set_config('statement_timeout', $1, false)";
+
 /// A transaction in which nothing can be written.
 pub const BEGIN_READ_ONLY: &str = "BEGIN READ ONLY";
 

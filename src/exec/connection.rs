@@ -31,6 +31,8 @@ pub struct Connection {
     pub outdated: bool,
     /// Whether its transactions are REPEATABLE READ unless they say otherwise: for the exact cache.
     pub repeatable: bool,
+    /// The session's `statement_timeout` in milliseconds; 0 for none.
+    pub backstop: u64,
     /// The snapshot text at the time it was opened: a bound for tokens of empty answers.
     pub snapshot: String,
     /// Which database it is connected to.
@@ -100,6 +102,7 @@ impl Connection {
             in_transaction: false,
             outdated: false,
             repeatable: false,
+            backstop: 0,
             opened: now,
             idle_since: now,
             _open: open,
@@ -114,6 +117,21 @@ impl Connection {
             .execute(&mut self.driver)
             .await
             .map(drop)
+    }
+
+    /// Has the server itself end statements that take longer, should this process be gone or hang.
+    pub async fn set_backstop(&mut self, millis: u64) -> Result<(), sqlx::Error> {
+        if self.backstop == millis {
+            return Ok(());
+        }
+        // Where it is not known whether it was set, it is set again: no other use has this number.
+        self.backstop = u64::MAX;
+        sqlx::query(catalog::BACKSTOP)
+            .bind(millis.to_string())
+            .execute(&mut self.driver)
+            .await?;
+        self.backstop = millis;
+        Ok(())
     }
 
     /// Has what follows in its transaction answered by one process of the server.

@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_util::{TryStreamExt, future::BoxFuture};
@@ -16,6 +16,7 @@ use super::arguments::{arguments, sql_text};
 use super::batch::{Batch, Writer};
 use super::connection::Connection;
 use super::engine::Engine;
+use super::fault::fault;
 use super::lease::Lease;
 use super::registry::Ticket;
 use super::request::Mode;
@@ -57,6 +58,9 @@ pub struct Frame<'a> {
     pub(super) sent: AtomicBool,
 }
 
+/// How long a statement may go on after its client's own deadline.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// What is told of an answer beside its rows.
 #[derive(Default)]
 pub struct Told {
@@ -85,6 +89,10 @@ impl Frame<'_> {
         let mut lease = self.engine.pool.acquire_in(repeatable).await?;
         lease.run_for(Arc::clone(self.ticket), Some(place));
         self.ticket.set_waited(asked.elapsed());
+        if let Err(error) = lease.connection().set_backstop(self.backstop()).await {
+            lease.discard();
+            return Err(fault(error));
+        }
         if let Some(held) = &self.snapshot {
             let adopted = lease.connection().begin_adopting(&held.name).await;
             if adopted.is_err() {
@@ -104,7 +112,22 @@ impl Frame<'_> {
         let place = self.engine.governor.try_enter()?;
         let mut lease = self.engine.pool.try_acquire().await?;
         lease.run_for(Arc::clone(self.ticket), Some(place));
+        if (lease.connection().set_backstop(self.backstop()).await).is_err() {
+            lease.discard();
+            return None;
+        }
         Some(lease)
+    }
+
+    /// The server's own limit of a statement, once for each connection: `limits.timeout`, and the time
+    /// that it takes the client to cancel. Without that cap a stream may last as long as its reader
+    /// takes, which the server counts too; then a client that is gone is noticed by
+    /// `client_connection_check_interval` alone.
+    fn backstop(&self) -> u64 {
+        let cap = self.engine.config.limits.timeout;
+        cap.map_or(0, |cap| {
+            u64::try_from((cap + GRACE).as_millis()).unwrap_or(0)
+        })
     }
 
     /// Makes a connection ready for a statement that failed because it was parsed too long ago.

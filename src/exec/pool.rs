@@ -146,7 +146,13 @@ impl Pool {
         loop {
             let mut lease = self.acquire().await?;
             let connection = lease.connection();
-            if connection.idle_since.elapsed() < FRESH || connection.driver.ping().await.is_ok() {
+            // Writes have no limit of a query's: setting it to none is a sign of life as well.
+            let alive = if connection.backstop > 0 {
+                connection.set_backstop(0).await.is_ok()
+            } else {
+                connection.idle_since.elapsed() < FRESH || connection.driver.ping().await.is_ok()
+            };
+            if alive {
                 return Ok(lease);
             }
             // The server went away while it was idle, and so for all others that are.
