@@ -144,6 +144,23 @@ describe('query', () => {
     expect(JSON.parse(stdout)).toMatchObject({ sql: expect.stringContaining('SELECT'), strategy: expect.any(String) })
   })
 
+  test('explain: text, JSON, hints, and what cannot be followed', async () => {
+    const text = await cli('explain', '--where', 'data.n > 1', '--analyze', '--use-index', 'nowhere')
+    expect(text).toMatchObject({ code: 0, stderr: '' })
+    const rows = (await cli('query', '--where', 'data.n > 1', '--format', 'ndjson')).stdout.trimEnd().split('\n').length
+    expect(text.stdout).toContain(`really ${rows} rows`)
+    expect(text.stdout).toContain('Hints\n  useIndex nowhere: no, there is no index of this name\n')
+    expect(text.stdout).toMatch(/strategy single, plan [0-9a-f]{16}, fingerprint [0-9a-f]{16}\n$/)
+    const { stdout } = await cli('explain', '--order', 'id', '--force-index', 'events_pkey', '-f', 'json')
+    expect(JSON.parse(stdout)).toMatchObject({
+      indexesUsed: ['events_pkey'],
+      hints: [{ hint: 'forceIndex', value: 'events_pkey', honoured: true }]
+    })
+    const failed = await cli('explain', '--force-index', 'nowhere')
+    expect(failed).toMatchObject({ code: 1, stdout: '' })
+    expect(failed.stderr).toContain('code: UNKNOWN_INDEX')
+  })
+
   test.each([
     [
       ['--where', 'data.n > 1', '--where', '{"field":"data.n","op":"bigger","value":1}'],

@@ -53,6 +53,7 @@ describe('what is not understood ends with 2, and points to help', () => {
     [['query', '--json', '{'], '--json'],
     [['query', '--format', 'csv'], '--format is one of table, json, ndjson'],
     [['query', '--explain', '--format', 'ndjson'], '--explain is written as'],
+    [['explain', '--format', 'yaml'], '--format is one of text, json'],
     [['query', '--url', 'postgres://x', '--embedded', 'y'], '--url and --embedded exclude each other'],
     [['query', '--url', ''], '--url needs a value'],
     [['demo', '--git', '.', '--ndjson', 'x'], '--git and --ndjson exclude each other']

@@ -69,6 +69,9 @@ describe('a planted flip', () => {
     expect(measured).toMatchObject({ regression: true, cause: 'index' })
     expect(measured?.meanAfter).toBeGreaterThan((measured?.meanBefore ?? 0) * 1.5)
     expect((await stats())?.planHashes.sort()).toEqual([planHash, now].sort())
+    const html = await client.monitor.report()
+    expect(html).toMatch(/Plans that changed[\s\S]*index: the index by_n is gone[\s\S]*<td class="names bad">yes<\/td>/)
+    expect(html).not.toMatch(/NaN|undefined|Infinity|\[object/)
   })
 
   test('an index that is new', async () => {

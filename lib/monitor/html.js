@@ -31,14 +31,15 @@ function bytes(value) {
 /**
  * @template Row
  * @param {readonly Row[]} rows
- * @param {readonly { name: string, of: (row: Row) => string, kind?: 'number' | 'code' }[]} columns `of` gives text, not HTML
+ * @param {readonly { name: string, of: (row: Row) => string, kind?: 'number' | 'code' | 'names', tone?: (row: Row) => string | undefined }[]} columns `of` gives text, not HTML
  */
 function table(rows, columns) {
   const head = columns.map(({ name, kind }) => `<th${kind === 'number' ? ' class="n"' : ''}>${escaped(name)}</th>`)
-  const cell = ({ of, kind }, row) => {
+  const cell = ({ of, kind, tone }, row) => {
     const text = escaped(of(row))
     if (kind === 'code') return `<td class="code"><code>${text}</code></td>`
-    return `<td${kind === 'number' ? ' class="n"' : ''}>${text}</td>`
+    const named = [kind === 'number' && 'n', kind === 'names' && 'names', tone?.(row)].filter(Boolean).join(' ')
+    return `<td${named === '' ? '' : ` class="${named}"`}>${text}</td>`
   }
   const body = rows.map(row => `<tr>${columns.map(column => cell(column, row)).join('')}</tr>`)
   return `<div class="scroll"><table><thead><tr>${head.join('')}</tr></thead><tbody>\n${body.join('\n')}\n</tbody></table></div>`

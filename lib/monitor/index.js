@@ -79,9 +79,11 @@ class PerformanceMonitor {
   async report(options = {}) {
     const { to } = checked(options, ['to'])
     if (to !== undefined && (typeof to !== 'string' || to === '')) throw invalid('to', 'must be a path')
+    const fingerprints = await this.getFingerprints()
     const html = clientReport({
       history: unwrap(this.#native.history()),
-      fingerprints: await this.getFingerprints({ limit: SHOWN }),
+      fingerprints: fingerprints.slice(0, SHOWN),
+      texts: new Map(fingerprints.map(one => [one.fingerprint, one.queryText])),
       running: await this.getRunningQueries(),
       slow: unwrap(this.#native.slow()),
       changes: unwrap(this.#native.knownPlanChanges()),

@@ -11,7 +11,7 @@ const { bytes, count, duration, escaped, table } = require('./html.js')
 const STYLE = `
 :root { color-scheme: light dark; --ink: #1c2330; --dim: #667085; --paper: #fff; --card: #f6f7f9; --line: #e3e6eb; --p50: #2f6fde; --p95: #d97706; --max: #b9c0cc; --bad: #d92d20; --good: #16803c }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --dim: #98a2b3; --paper: #12151b; --card: #1b2029; --line: #2b323e; --p50: #6ea0ff; --p95: #f5a742; --max: #4a5364; --bad: #ff7366; --good: #4ade80 } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 1060px; margin: 2rem auto; padding: 0 1.25rem }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 1180px; margin: 2rem auto; padding: 0 1.25rem }
 h1 { font-size: 1.5rem; margin: 0 } h2 { font-size: 1.1rem; margin: 2.25rem 0 .5rem } p, .dim { color: var(--dim); margin: .25rem 0 }
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); gap: .75rem; margin: 1.25rem 0 }
 .tile { background: var(--card); border-radius: 8px; padding: .7rem .9rem } .tile b { display: block; font-size: 1.3rem; font-variant-numeric: tabular-nums } .tile span { color: var(--dim); font-size: .85rem }
@@ -21,7 +21,7 @@ polyline { fill: none; stroke-width: 1.8; stroke-linejoin: round } polyline.p50 
 circle.p50 { fill: var(--p50) } circle.p95 { fill: var(--p95) } circle.max { fill: var(--max) } rect.runs { fill: var(--p50); opacity: .75 } rect.errors { fill: var(--bad) }
 .key i { display: inline-block; width: .8rem; height: .8rem; border-radius: 3px; margin: 0 .35rem 0 1rem; vertical-align: -1px }
 .scroll { overflow-x: auto } table { border-collapse: collapse; width: 100%; font-size: .88rem } th, td { text-align: left; padding: .4rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; white-space: nowrap }
-th { color: var(--dim); font-weight: 600 } .n { text-align: right; font-variant-numeric: tabular-nums } td.code { white-space: normal; min-width: 320px } code { font: .82rem/1.45 ui-monospace, monospace; overflow-wrap: anywhere }`
+th { color: var(--dim); font-weight: 600 } .n { text-align: right; font-variant-numeric: tabular-nums } td.code { white-space: normal; min-width: 220px } td.names { white-space: normal; min-width: 100px } td.bad { color: var(--bad); font-weight: 600 } code { font: .82rem/1.45 ui-monospace, monospace; overflow-wrap: anywhere }`
 
 /** @typedef {import('../../index').FingerprintStats} FingerprintStats */
 /** @typedef {import('../../index').QueryStats} QueryStats */
@@ -36,6 +36,7 @@ th { color: var(--dim); font-weight: 600 } .n { text-align: right; font-variant-
  * @property {readonly Omit<FingerprintStats, 'errors'>[]} fingerprints
  * @property {readonly Partial<QueryStats>[]} running
  * @property {readonly Partial<QueryStats>[]} slow
+ * @property {readonly (import('../../index').PlanChange & { queryText?: string })[]} [changes] where plans are followed
  */
 
 const QUERY = [
@@ -55,8 +56,37 @@ const FINGERPRINT = [
   { name: 'max', kind: 'number', of: row => duration(row.maxTime) },
   { name: 'rows', kind: 'number', of: row => count(row.rows) },
   { name: 'errors', kind: 'number', needs: 'errors', of: row => count(row.errors) },
+  {
+    name: 'indexes',
+    needs: 'indexesUsed',
+    kind: 'names',
+    of: row => row.indexesUsed.join(', ') || (row.planHashes?.length ? 'none' : '–')
+  },
+  {
+    name: 'plans',
+    kind: 'number',
+    needs: 'planHashes',
+    of: row => (row.planHashes.length > 0 ? count(row.planHashes.length) : '–')
+  },
   { name: 'statement', kind: 'code', of: row => row.queryText }
 ]
+
+const short = hash => hash.slice(0, 8)
+const mean = value => (value > 0 ? duration(value) : '–')
+const CHANGE = [
+  { name: 'noticed', of: row => row.at.slice(0, 19).replace('T', ' ') },
+  { name: 'cause', kind: 'names', of: row => (row.detail ? `${row.cause}: ${row.detail}` : row.cause) },
+  { name: 'mean', kind: 'number', of: row => `${mean(row.meanBefore)} → ${mean(row.meanAfter)}` },
+  { name: 'regression', kind: 'names', of: verdict, tone: row => (row.regression ? 'bad' : undefined) },
+  { name: 'plan', of: row => `${short(row.from)} → ${short(row.to)}` },
+  { name: 'statement', kind: 'code', of: row => row.queryText ?? row.fingerprint }
+]
+
+/** What the runs have shown so far. */
+function verdict({ regression, meanAfter, pinned }) {
+  const runs = regression ? 'yes' : meanAfter > 0 ? 'none shown' : 'no run since'
+  return pinned ? `${runs}; pinned now` : runs
+}
 
 const KEY =
   '<p class="key"><i style="background:var(--p50)"></i>median<i style="background:var(--p95)"></i>95th percentile<i style="background:var(--max)"></i>longest</p>'
@@ -69,7 +99,7 @@ function section(title, rows, body, none) {
 }
 
 /** @param {ReportData} data */
-function page({ title, about, problems, tiles, slots, slotSeconds, fingerprints, running, slow }) {
+function page({ title, about, problems, tiles, slots, slotSeconds, fingerprints, running, slow, changes }) {
   const tile = ([name, value]) => `<div class="tile"><b>${escaped(value)}</b><span>${escaped(name)}</span></div>`
   const health =
     problems.length === 0
@@ -94,6 +124,7 @@ ${tiles.map(tile).join('\n')}
 ${section('Latency over time (UTC)', slots, () => `${latencyChart(slots, slotSeconds)}\n${KEY}`, 'No query has ended yet.')}
 ${slots.length === 0 ? '' : `<h2>Queries each ${slotSeconds} seconds</h2>\n${loadChart(slots, slotSeconds)}`}
 ${section('What took the most time', fingerprints, () => table(fingerprints, columnsOf(FINGERPRINT, fingerprints)), 'No query has ended yet.')}
+${changes === undefined ? '' : section('Plans that changed', changes, () => table(changes, CHANGE), 'No plan has changed.')}
 ${section('Running now', running, () => table(running, columnsOf(QUERY, running)), 'Nothing runs.')}
 ${section('The slowest', slow, () => table(slow, QUERY), 'No query was slow.')}
 </body>
@@ -106,9 +137,9 @@ const SHOWN = 25
 
 /**
  * The report of a client, from what its monitor holds.
- * @param {{ history: any, fingerprints: FingerprintStats[], running: QueryStats[], slow: QueryStats[], pool: import('../../index').PoolStats, health: import('../../index').HealthReport }} seen
+ * @param {{ history: any, fingerprints: FingerprintStats[], running: QueryStats[], slow: QueryStats[], changes: import('../../index').PlanChange[], texts: Map<string, string>, pool: import('../../index').PoolStats, health: import('../../index').HealthReport }} seen
  */
-function clientReport({ history, fingerprints, running, slow, pool, health }) {
+function clientReport({ history, fingerprints, texts, running, slow, changes, pool, health }) {
   const { totals, latency, slots, slotSeconds } = history
   const ended = totals.done + totals.cancelled + totals.timeout + totals.failed
   return page({
@@ -127,13 +158,19 @@ function clientReport({ history, fingerprints, running, slow, pool, health }) {
       ['running · waiting', `${count(running.length)} · ${count(pool.waiting)}`],
       ['connections used · idle · most', `${pool.inUse} · ${pool.idle} · ${pool.maxSize}`],
       ['wait for a connection, p95', duration(pool.acquireP95)],
-      ['statements', count(history.fingerprints.kept)]
+      ['statements', count(history.fingerprints.kept)],
+      ...(health.capabilities.plans ? [['read by an index', `${Math.round(health.optimalIndexRatio * 100)} %`]] : []),
+      [
+        'plans changed · for the worse',
+        `${count(changes.length)} · ${count(changes.filter(one => one.regression).length)}`
+      ]
     ],
     slots,
     slotSeconds,
     fingerprints: fingerprints.slice(0, SHOWN),
     running: running.slice(0, SHOWN),
-    slow: slow.slice(0, SHOWN)
+    slow: slow.slice(0, SHOWN),
+    changes: changes.slice(0, SHOWN).map(change => ({ ...change, queryText: texts.get(change.fingerprint) }))
   })
 }
 
