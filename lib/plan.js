@@ -27,4 +27,4 @@ function asPlan({ text, ...plan }) {
   return Object.defineProperty(plan, 'toString', { value: () => text, enumerable: false })
 }
 
-module.exports = { explain }
+module.exports = { asPlan, explain }

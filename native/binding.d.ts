@@ -29,6 +29,8 @@ export declare class NativeAnalytics {
   execute(question: string, isSql: boolean, options?: string | undefined | null): Promise<string | [string, NativeStream]>
   /** Asks. Batches come as they are made. */
   stream(question: string, isSql: boolean, buffered: boolean, options?: string | undefined | null): NativeStream
+  /** The plan of a pipeline. */
+  explainPipeline(question: string): Promise<string>
   /** What monitoring calls a question, as `{"fingerprint", "queryText"}`. */
   shape(question: string, isSql: boolean): string
   /** Where the server and the table are. */

@@ -5,10 +5,14 @@
  * shaped here. Questions run as queries do: with an id, a signal, a timeout, under the same limits.
  */
 
+const { unwrap } = require('../errors.js')
+const { exportRows } = require('../export.js')
+const { asPlan } = require('../plan.js')
 const { Call, execute } = require('../run.js')
 const { encodeQuery } = require('../wire.js')
 const { invalid, split } = require('./arguments.js')
 const { findPatterns, findSequences } = require('./matching.js')
+const { encodeStages } = require('./pipeline.js')
 const { flowReport, variantReport } = require('./process.js')
 
 const RUN = ['signal', 'timeout', 'queryId']
@@ -89,6 +93,22 @@ class Analytics {
     const { own, run } = split(options, ['by', 'start', 'returning', 'period', 'periods', 'filter'], RUN)
     const [{ cohorts }] = await this.#ask('retention', own, run)
     return { cohorts, period: String(own.period) }
+  }
+
+  async pipeline(stages, options) {
+    const { own, run } = split(options, ['hints'], RUN)
+    const hints = own.hints === undefined ? '' : `,"hints":${encodeQuery(own.hints, ['hints'])}`
+    const text = `{"op":"pipeline","stages":${encodeStages(stages)}${hints}}`
+    return await execute(new Call(this.#core.analytics, text, { bigints: this.#core.bigints }), run)
+  }
+
+  async exportPipeline(stages, options) {
+    return await exportRows(this.#core.exporter, `"pipeline":${encodeStages(stages)}`, options)
+  }
+
+  async explainPipeline(stages) {
+    const text = `{"op":"pipeline","stages":${encodeStages(stages)}}`
+    return asPlan(unwrap(await this.#core.analytics.explainPipeline(text)))
   }
 
   async flow(options) {

@@ -3,6 +3,9 @@
 
 mod changepoints;
 pub mod matching;
+mod pipeline;
+
+pub use pipeline::{explain as explain_pipeline, export as export_pipeline};
 
 use std::sync::Arc;
 
@@ -29,6 +32,10 @@ pub fn enter(engine: &Arc<Engine>, question: &str, options: RunOptions, mode: Mo
         .find_map(|op| members_of(&wire, op))
     {
         let run = matching::enter_cohorts(engine, members, options, mode)?;
+        return Ok(Run { regex, ..run });
+    }
+    if let Some(members) = members_of(&wire, "pipeline") {
+        let run = pipeline::enter(engine, members, options, mode)?;
         return Ok(Run { regex, ..run });
     }
     let analysis = Analysis::parse(&wire)?;
@@ -59,22 +66,9 @@ pub fn show(engine: &Engine, question: &str) -> Result<String> {
     {
         return matching::show_cohorts(engine, members);
     }
+    if let Some(members) = members_of(&wire, "pipeline") {
+        return pipeline::show(engine, members);
+    }
     let analysis = Analysis::parse(&wire)?;
     Ok(analyse(&analysis, &engine.target()).sql)
-}
-
-/// Checks and compiles a pipeline and enters its export.
-///
-/// # Errors
-/// What is wrong with it; CLOSED, or an id that is running.
-pub fn export_pipeline(
-    _engine: &Arc<Engine>,
-    _stages: &Wire,
-    _export: crate::export::Options,
-    _options: RunOptions,
-) -> Result<Run> {
-    Err(crate::model::Error::Unsupported {
-        path: "pipeline".to_owned(),
-        what: "this version has no pipelines yet".into(),
-    })
 }

@@ -7,7 +7,7 @@ use napi::{Env, Result};
 use napi_derive::napi;
 use serde_json::json;
 
-use super::answer::answer;
+use super::answer::{answer, promised};
 use super::client::{NativeClient, address, begin, run_options};
 use super::inbox::NativeStream;
 use super::port::Port;
@@ -65,6 +65,15 @@ impl NativeAnalytics {
         };
         let run = self.enter(&question, options, mode);
         NativeStream::new(begin(&self.engine, &self.port, run))
+    }
+
+    /// The plan of a pipeline.
+    #[napi(catch_unwind, ts_return_type = "Promise<string>")]
+    pub fn explain_pipeline(&self, env: Env, question: String) -> Result<Made> {
+        let engine = Arc::clone(&self.engine);
+        promised(&self.port, env, async move {
+            analytics::explain_pipeline(&engine, &question).await
+        })
     }
 
     /// What monitoring calls a question, as `{"fingerprint", "queryText"}`.

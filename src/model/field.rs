@@ -113,6 +113,8 @@ pub enum Holds {
     Jsonb,
     /// `json`.
     Json,
+    /// A number of SQL, read as the JSON number that it is.
+    Number,
     /// Anything else: it is read as the JSON that `to_jsonb` makes of it.
     Other,
 }
@@ -230,7 +232,7 @@ impl Foreign {
             Holds::Text | Holds::TextLike => Kind::Text,
             Holds::Uuid => Kind::Uuid,
             Holds::Time => Kind::Time,
-            Holds::Jsonb | Holds::Json | Holds::Other => Kind::Json,
+            Holds::Jsonb | Holds::Json | Holds::Number | Holds::Other => Kind::Json,
         }
     }
 }

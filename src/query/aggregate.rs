@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value as Wire};
 
-use super::condition::Condition;
-use super::scope::Scope;
+use super::condition::{Condition, Names};
 use crate::model::{
     Error, Result,
     field::{Column, Field, Kind},
@@ -71,7 +70,7 @@ const MAX_NAME: usize = 1024;
 
 impl Aggregate {
     /// Parses an aggregate as the API writes it.
-    pub fn parse(wire: &Wire, path: &Path<'_>, scope: &Scope) -> Result<Self> {
+    pub fn parse(wire: &Wire, path: &Path<'_>, names: Names<'_>, in_time: bool) -> Result<Self> {
         let members = object(
             wire,
             path,
@@ -86,7 +85,7 @@ impl Aggregate {
         let function = function(name, members, path)?;
         let read = members
             .get("field")
-            .map(|wire| field(wire, &path.key("field"), |name| scope.field(name)))
+            .map(|wire| field(wire, &path.key("field"), names))
             .transpose()?;
         if read.is_none() && function != Function::Count {
             return Err(Error::invalid(
@@ -94,7 +93,7 @@ impl Aggregate {
                 format!("is missing: {name} needs one"),
             ));
         }
-        if matches!(function, Function::First | Function::Last) && !scope.reads_events() {
+        if matches!(function, Function::First | Function::Last) && !in_time {
             return Err(Error::invalid(
                 here,
                 "is for events, whose order in time is known",
@@ -102,7 +101,7 @@ impl Aggregate {
         }
         let filter = members
             .get("where")
-            .map(|wire| Condition::parse(wire, &path.key("where"), &|name| scope.field(name)))
+            .map(|wire| Condition::parse(wire, &path.key("where"), names))
             .transpose()?;
         Ok(Self {
             name: column_name(name, members, path)?,

@@ -96,7 +96,8 @@ impl Grouping {
         }
         for (i, item) in items.iter().enumerate() {
             let here = path.index(i);
-            let aggregate = Aggregate::parse(item, &here, scope)?;
+            let aggregate =
+                Aggregate::parse(item, &here, &|name| scope.field(name), scope.reads_events())?;
             if self.columns().iter().any(|c| c.name == aggregate.name) {
                 return Err(Error::invalid(
                     here.key("as"),

@@ -13,6 +13,7 @@ pub mod matching;
 mod operand;
 mod order;
 mod parse;
+pub mod pipeline;
 mod scope;
 mod select;
 mod since;

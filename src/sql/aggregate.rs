@@ -2,7 +2,7 @@
 
 use super::field::EVENTS;
 use super::writer::{Bind, Writer};
-use crate::model::field::{Field, Kind};
+use crate::model::field::{Field, Holds, Kind};
 use crate::query::{Aggregate, EVENT_ORDER, Function};
 
 impl Writer<'_> {
@@ -54,8 +54,14 @@ impl Writer<'_> {
 
     /// The numbers of a field; other values are NULL. No cast fails on mixed data.
     pub fn numbers(&mut self, field: &Field) -> &mut Self {
-        if field.kind() != Kind::Json {
-            return self.sql("NULL::numeric");
+        match field {
+            Field::Foreign(foreign)
+                if foreign.holds == Holds::Number && foreign.steps.is_empty() =>
+            {
+                return (self.sql("(").column(foreign.relation, &foreign.column)).sql(")::numeric");
+            }
+            field if field.kind() != Kind::Json => return self.sql("NULL::numeric"),
+            _ => {}
         }
         self.sql("CASE WHEN jsonb_typeof(").field(field);
         self.sql(") = 'number' THEN (")

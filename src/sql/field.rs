@@ -99,7 +99,7 @@ impl Writer<'_> {
                 }
                 Holds::TextLike => w.column(foreign.relation, &foreign.column).sql("::text"),
                 Holds::Json => w.column(foreign.relation, &foreign.column).sql("::jsonb"),
-                Holds::Other => w
+                Holds::Number | Holds::Other => w
                     .sql("to_jsonb(")
                     .column(foreign.relation, &foreign.column)
                     .sql(")"),

@@ -20,6 +20,7 @@ mod keyset;
 mod literal;
 pub mod matching;
 mod partial;
+mod pipeline;
 mod relation;
 mod select;
 mod since;
@@ -43,6 +44,7 @@ pub use partial::{
     Merge, MergeKey, Merged, Partial, Share, Typed, bucket_starts, compacted, has_states, merged,
     partial, rows_of, states,
 };
+pub use pipeline::{Compiled, pipeline};
 pub use select::{
     KeySource, Purpose, SincePage, Statement, Target, compile, compile_at, compile_plan,
 };

@@ -81,7 +81,7 @@ pub struct KeySource {
 }
 
 /// The protocol counts the values of a statement by 16 bits.
-const MAX_BINDS: usize = u16::MAX as usize;
+pub const MAX_BINDS: usize = u16::MAX as usize;
 
 /// Compiles a query as it stands. Needs no database.
 ///
