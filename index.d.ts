@@ -1541,6 +1541,17 @@ export interface IIndexManager {
   getIndexFragmentation(): Promise<FragmentationStats>
 }
 
+/**
+ * Sets of definitions that go together. `story` is the list of the module's story in the form that works: expressions in
+ * parentheses of their own, and a cut-off that maintenance moves where the story asks `now()` in a predicate.
+ *
+ * @example
+ * ```ts
+ * for (const definition of indexSets.story) await events.indexes.createIndex(definition)
+ * ```
+ */
+export const indexSets: { readonly story: readonly IndexDefinition[] }
+
 // ================================================================ cache
 
 export interface CacheStats {

@@ -26,8 +26,8 @@ class EventsClient {
     this.#server = server
     this.optimizer = new Optimizer(core)
     this.analytics = new Analytics(core)
-    this.monitor = new PerformanceMonitor(core.monitor)
-    this.indexes = new IndexManager(core.native)
+    this.monitor = new PerformanceMonitor(core.monitor, core.indexes)
+    this.indexes = new IndexManager(core.indexes)
     this.cache = new QueryCache(core)
     Object.freeze(this)
   }
@@ -65,7 +65,9 @@ class EventsClient {
       /** The names of the planner's rules. */
       rules: () => native.constructor.ruleNames(),
       /** Leaves these rules out from now on. */
-      leaveOutRules: names => native.leaveOutRules(names)
+      leaveOutRules: names => native.leaveOutRules(names),
+      /** The statement of a query, for people. */
+      compile: query => unwrap(native.compile(encodeQuery(query)))
     }
   }
 
@@ -94,7 +96,7 @@ if (Symbol.asyncDispose !== undefined) {
 }
 
 async function connect(options) {
-  const { core, monitor, cache, onLog, embedded, migrate } = connectOptions(options)
+  const { core, monitor, maintenance, cache, onLog, embedded, migrate } = connectOptions(options)
   let server
   if (embedded !== undefined) {
     // Loaded where it is wanted: it starts processes, and most services never need it.
@@ -104,17 +106,20 @@ async function connect(options) {
   }
   try {
     const native = open(core, monitor, cache)
+    const { NativeAnalytics, NativeExporter, NativeIndexes, NativeMonitor } = require('./native.js')
+    const indexes = NativeIndexes.of(native)
     if (onLog !== undefined) forwardLogs(native, onLog)
     try {
+      if (maintenance !== undefined) unwrap(indexes.maintain(encodeQuery(maintenance, ['maintenance'])))
       unwrap(await native.connect())
       if (migrate) unwrap(await native.migrate())
     } catch (error) {
       await native.close()
       throw error
     }
-    const { NativeAnalytics, NativeExporter, NativeMonitor } = require('./native.js')
     const parts = {
       native,
+      indexes,
       monitor: NativeMonitor.of(native),
       analytics: NativeAnalytics.of(native),
       exporter: NativeExporter.of(native)

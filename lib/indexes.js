@@ -34,10 +34,9 @@ function checkedName(name) {
 class IndexManager {
   #native
 
-  /** @param {import('../native/binding').NativeClient} client */
-  constructor(client) {
-    const { NativeIndexes } = require('./native.js')
-    this.#native = NativeIndexes.of(client)
+  /** @param {import('../native/binding').NativeIndexes} native */
+  constructor(native) {
+    this.#native = native
   }
 
   async createIndex(definition, options = {}) {
@@ -60,6 +59,56 @@ class IndexManager {
   async listIndexes() {
     return unwrap(await this.#native.list())
   }
+
+  async analyzeIndex(indexName) {
+    return unwrap(await this.#native.analyze(checkedName(indexName)))
+  }
+
+  async recommendIndexes(queryPatterns, options = {}) {
+    const { maxIndexes, maxBytes } = checked(options, ['maxIndexes', 'maxBytes'])
+    const patterns = queryPatterns === undefined ? undefined : encodeQuery(queryPatterns, ['queryPatterns'])
+    return unwrap(await this.#native.recommend(patterns, encodeQuery(defined({ maxIndexes, maxBytes }))))
+  }
+
+  async optimizeIndexes(options = {}) {
+    const { onProgress, ...rest } = checked(options, ['dryRun', 'maxIndexes', 'maxBytes', 'onProgress'])
+    if (rest.dryRun !== undefined && typeof rest.dryRun !== 'boolean') throw invalid('dryRun', 'must be true or false')
+    const text = encodeQuery(defined(rest))
+    return await work(job => this.#native.optimize(job, undefined, text), { onProgress })
+  }
+
+  async getIndexUsage() {
+    return unwrap(await this.#native.usage())
+  }
+
+  async getIndexSize() {
+    return unwrap(await this.#native.sizes())
+  }
+
+  async getIndexFragmentation() {
+    return unwrap(await this.#native.fragmentation())
+  }
+
+  /**
+   * For the benchmarks, the tests and the command line: any tier of what-if, candidates that are put in, a workload
+   * that is given to `optimize`, and what the report is drawn from.
+   */
+  get [Symbol.for('tamma.events.native')]() {
+    const patterns = given => (given === undefined ? undefined : encodeQuery(given))
+    return {
+      recommend: async (given, options = {}) =>
+        unwrap(await this.#native.recommend(patterns(given), encodeQuery(options))),
+      optimize: (given, options = {}, watch = {}) =>
+        work(job => this.#native.optimize(job, patterns(given), encodeQuery(options)), watch),
+      candidates: async given => unwrap(await this.#native.candidates(encodeQuery(given))),
+      report: async () => unwrap(await this.#native.report())
+    }
+  }
+}
+
+/** In options, `undefined` means left out. */
+function defined(options) {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 }
 
 /** Runs work that can be watched and stopped; resolves, or throws, once it has ended. */

@@ -8,8 +8,6 @@ const { Call, execute } = require('./run.js')
 const { RowStream } = require('./stream.js')
 const { copied, decodeQuery, encodeQuery } = require('./wire.js')
 
-const LATER = ['analyzeIndexUsage']
-
 class Optimizer {
   #core
 
@@ -44,6 +42,10 @@ class Optimizer {
     return new RowStream(() => this.#call(kept), options)
   }
 
+  async analyzeIndexUsage() {
+    return unwrap(await this.#core.indexes.usage())
+  }
+
   async cancelQuery(queryId) {
     unwrap(await this.#core.native.cancel(checkedId(queryId)))
   }
@@ -63,16 +65,6 @@ function checkedId(queryId) {
   if (typeof queryId !== 'string')
     throw new EventsError('INVALID_QUERY', 'queryId: must be a string', { path: 'queryId' })
   return queryId
-}
-
-for (const method of LATER) {
-  Object.defineProperty(Optimizer.prototype, method, {
-    value: async function unsupported() {
-      throw new EventsError('UNSUPPORTED', `optimizer.${method}() is not part of this version`)
-    },
-    writable: true,
-    configurable: true
-  })
 }
 
 module.exports = { Optimizer }

@@ -6,8 +6,8 @@ const { EventsError } = require('./errors.js')
 
 const CORE = ['table', 'pool', 'limits', 'bigint', 'immutable']
 /** Of the contract, and without effect in this version: said aloud, once, at connect. */
-const LATER = ['replicas', 'redis', 'maintenance']
-const OTHER = ['url', 'embedded', 'migrate', 'monitor', 'cache', 'onLog']
+const LATER = ['replicas', 'redis']
+const OTHER = ['url', 'embedded', 'migrate', 'monitor', 'maintenance', 'cache', 'onLog']
 
 function invalid(path, problem) {
   return new EventsError('INVALID_QUERY', `${path}: ${problem}`, { path })
@@ -31,7 +31,7 @@ function boolean(options, key) {
 
 /**
  * @param {import('../index').ConnectOptions} [given]
- * @returns {{ core: object, monitor: object, cache: object, onLog: Function | undefined, embedded: object | undefined, migrate: boolean }}
+ * @returns {{ core: object, monitor: object, maintenance: object | undefined, cache: object, onLog: Function | undefined, embedded: object | undefined, migrate: boolean }}
  */
 function connectOptions(given = {}) {
   if (given === null || typeof given !== 'object' || Array.isArray(given)) throw invalid('options', 'must be an object')
@@ -58,6 +58,7 @@ function connectOptions(given = {}) {
     core,
     monitor: options.monitor ?? {},
     cache: options.cache ?? {},
+    maintenance: options.maintenance,
     onLog: options.onLog,
     embedded,
     migrate: boolean(options, 'migrate') ?? embedded !== undefined

@@ -136,6 +136,22 @@ export declare class NativeIndexes {
   rebuild(job: NativeIndexJob, name: string): Promise<string>
   /** The indexes of the event table. */
   list(): Promise<string>
+  /** One index, analysed. */
+  analyze(name: string): Promise<string>
+  /** What the report shows. */
+  report(): Promise<string>
+  /** How the indexes are used. */
+  usage(): Promise<string>
+  /** How large they are. */
+  sizes(): Promise<string>
+  /** How full they are. */
+  fragmentation(): Promise<string>
+  /** What would pay, for patterns or for what was recorded. */
+  recommend(patterns: string | undefined | null, options: string): Promise<string>
+  /** Builds what pays, and keeps what proves itself. */
+  optimize(job: NativeIndexJob, patterns: string | undefined | null, options: string): Promise<string>
+  /** Begins maintenance, which ends with the client. */
+  maintain(options: string): string
 }
 
 /** A piece of work on indexes: how far it is, and how it is stopped. */

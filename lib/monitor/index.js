@@ -36,10 +36,24 @@ async function written(to, html) {
 
 class PerformanceMonitor {
   #native
+  #indexes
 
-  /** @param {import('../../native/binding').NativeMonitor} native */
-  constructor(native) {
+  /**
+   * @param {import('../../native/binding').NativeMonitor} native
+   * @param {import('../../native/binding').NativeIndexes} indexes
+   */
+  constructor(native, indexes) {
     this.#native = native
+    this.#indexes = indexes
+  }
+
+  /** What the report says of indexes; nothing where the database does not answer, which health tells. */
+  async #ofIndexes() {
+    try {
+      return unwrap(await this.#indexes.report())
+    } catch {
+      return {}
+    }
   }
 
   async getFingerprints(options = {}) {
@@ -88,7 +102,8 @@ class PerformanceMonitor {
       slow: unwrap(this.#native.slow()),
       changes: unwrap(this.#native.knownPlanChanges()),
       pool: this.getPool(),
-      health: await this.getHealth()
+      health: await this.getHealth(),
+      ...(await this.#ofIndexes())
     })
     if (to !== undefined) await written(to, html)
     return html

@@ -37,6 +37,8 @@ th { color: var(--dim); font-weight: 600 } .n { text-align: right; font-variant-
  * @property {readonly Partial<QueryStats>[]} running
  * @property {readonly Partial<QueryStats>[]} slow
  * @property {readonly (import('../../index').PlanChange & { queryText?: string })[]} [changes] where plans are followed
+ * @property {readonly import('../../index').IndexAnalysis[]} [indexes]
+ * @property {readonly { at: string, by: string, action: string, index: string, reason: string }[]} [decisions]
  */
 
 const QUERY = [
@@ -88,6 +90,24 @@ function verdict({ regression, meanAfter, pinned }) {
   return pinned ? `${runs}; pinned now` : runs
 }
 
+const INDEX = [
+  { name: 'index', of: row => row.name },
+  { name: 'size', kind: 'number', of: row => bytes(row.sizeBytes) },
+  { name: 'scans', kind: 'number', of: row => count(row.scans) },
+  { name: 'last used', of: row => row.lastUsed?.slice(0, 16).replace('T', ' ') ?? '' },
+  { name: 'empty', kind: 'number', of: row => `${Math.round(row.bloatRatio * 100)} %` },
+  { name: 'verdict', of: row => row.verdict },
+  { name: 'why', of: row => row.reasons.join('; ') },
+  { name: 'definition', kind: 'code', of: row => row.definition }
+]
+const DECISION = [
+  { name: 'when', of: row => row.at.slice(0, 19).replace('T', ' ') },
+  { name: 'by', of: row => row.by },
+  { name: 'what', of: row => row.action },
+  { name: 'index', of: row => row.index },
+  { name: 'why', kind: 'code', of: row => row.reason }
+]
+
 const KEY =
   '<p class="key"><i style="background:var(--p50)"></i>median<i style="background:var(--p95)"></i>95th percentile<i style="background:var(--max)"></i>longest</p>'
 
@@ -99,7 +119,20 @@ function section(title, rows, body, none) {
 }
 
 /** @param {ReportData} data */
-function page({ title, about, problems, tiles, slots, slotSeconds, fingerprints, running, slow, changes }) {
+function page({
+  title,
+  about,
+  problems,
+  tiles,
+  slots,
+  slotSeconds,
+  fingerprints,
+  running,
+  slow,
+  changes,
+  indexes,
+  decisions = []
+}) {
   const tile = ([name, value]) => `<div class="tile"><b>${escaped(value)}</b><span>${escaped(name)}</span></div>`
   const health =
     problems.length === 0
@@ -127,6 +160,8 @@ ${section('What took the most time', fingerprints, () => table(fingerprints, col
 ${changes === undefined ? '' : section('Plans that changed', changes, () => table(changes, CHANGE), 'No plan has changed.')}
 ${section('Running now', running, () => table(running, columnsOf(QUERY, running)), 'Nothing runs.')}
 ${section('The slowest', slow, () => table(slow, QUERY), 'No query was slow.')}
+${indexes === undefined ? '' : section('Indexes', indexes, () => table(indexes, INDEX), 'There are none.')}
+${decisions.length === 0 ? '' : section('What was decided about indexes', decisions, () => table(decisions, DECISION), '')}
 </body>
 </html>
 `
@@ -137,9 +172,9 @@ const SHOWN = 25
 
 /**
  * The report of a client, from what its monitor holds.
- * @param {{ history: any, fingerprints: FingerprintStats[], running: QueryStats[], slow: QueryStats[], changes: import('../../index').PlanChange[], texts: Map<string, string>, pool: import('../../index').PoolStats, health: import('../../index').HealthReport }} seen
+ * @param {{ history: any, fingerprints: FingerprintStats[], running: QueryStats[], slow: QueryStats[], changes: import('../../index').PlanChange[], texts: Map<string, string>, pool: import('../../index').PoolStats, health: import('../../index').HealthReport, indexes?: import('../../index').IndexAnalysis[], decisions?: ReportData['decisions'] }} seen
  */
-function clientReport({ history, fingerprints, texts, running, slow, changes, pool, health }) {
+function clientReport({ history, fingerprints, texts, running, slow, changes, pool, health, indexes, decisions }) {
   const { totals, latency, slots, slotSeconds } = history
   const ended = totals.done + totals.cancelled + totals.timeout + totals.failed
   return page({
@@ -170,7 +205,9 @@ function clientReport({ history, fingerprints, texts, running, slow, changes, po
     fingerprints: fingerprints.slice(0, SHOWN),
     running: running.slice(0, SHOWN),
     slow: slow.slice(0, SHOWN),
-    changes: changes.slice(0, SHOWN).map(change => ({ ...change, queryText: texts.get(change.fingerprint) }))
+    changes: changes.slice(0, SHOWN).map(change => ({ ...change, queryText: texts.get(change.fingerprint) })),
+    indexes,
+    decisions
   })
 }
 

@@ -11,6 +11,7 @@ use tracing::Instrument;
 use super::answer::{answer, promised};
 use super::cache::cache_options;
 use super::inbox::{Inbox, NativeStream};
+use super::indexes::managed;
 use super::logs::Kept;
 use super::port::Port;
 use super::runtime;
@@ -68,8 +69,9 @@ impl NativeClient {
         let engine = Engine::new(config, Some(observer));
         Monitor::keep_logging(&monitor, &engine);
         Monitor::keep_looking(&monitor, &engine);
+        let indexes = managed(&engine, &monitor);
         Ok(Self {
-            indexes: Indexes::new(&engine),
+            indexes,
             engine,
             port: Port::of(env.raw())?,
             monitor,

@@ -17,6 +17,7 @@ use super::arguments::{arguments, sql_text};
 use super::batch::Batch;
 use super::catalog;
 use super::config::Config;
+use super::examples::Examples;
 use super::fault::fault;
 use super::frame::Strategy;
 use super::governor::Governor;
@@ -62,6 +63,8 @@ pub struct Engine {
     catalog: RwLock<Arc<Catalog>>,
     realm: RwLock<Arc<str>>,
     shapes: Shapes,
+    /// Recent queries of each fingerprint.
+    pub examples: Examples,
     /// What index hints came to before.
     pub hinted: Memory,
     /// The statements that are kept on a plan.
@@ -95,6 +98,7 @@ impl Engine {
             })),
             realm: RwLock::new(Arc::from("")),
             shapes: Shapes::default(),
+            examples: Examples::default(),
             hinted: Memory::default(),
             pins: Pins::default(),
             observer,
@@ -232,6 +236,7 @@ impl Engine {
     /// What is wrong with the query or its options; CLOSED.
     pub fn enter(&self, query: &str, options: RunOptions, mode: Mode) -> Result<Run> {
         let started = Instant::now();
+        let text = query;
         let wire = query_wire(query)?;
         let catalog = self.catalog();
         let tables = EventQuery::tables(&wire, &catalog);
@@ -286,6 +291,9 @@ impl Engine {
             };
             (Source::Single(Single::OfTables(Box::new(of))), None)
         };
+        if let Some(shape) = &shape {
+            self.examples.offer(shape.fingerprint, text, started);
+        }
         let run = self.entered(source, shape, declined, options, mode, started)?;
         Ok(Run { regex, ..run })
     }

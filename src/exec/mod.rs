@@ -10,6 +10,7 @@ mod connection;
 mod encode;
 mod engine;
 mod events;
+mod examples;
 mod explain;
 mod fault;
 mod frame;

@@ -1,6 +1,7 @@
 //! The index manager of a client.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
@@ -13,7 +14,11 @@ use super::catalog;
 use super::comment::Comment;
 use super::definition::{Definition, checked_name};
 use super::job::{Job, Stop};
+use super::maintain::Status;
+use super::recommend::{advise, parse_options};
+use super::rolling;
 use super::session::Session;
+use super::workload::Recorded;
 use crate::exec::{Engine, fault};
 use crate::model::{
     Error, Result,
@@ -29,6 +34,11 @@ pub struct Indexes {
     engine: Weak<Engine>,
     work: Mutex<Work>,
     done: Notify,
+    recorded: Option<Arc<dyn Recorded>>,
+    /// Stopped when the client closes.
+    closing: Arc<Job>,
+    /// How maintenance goes.
+    pub(super) status: Mutex<Status>,
 }
 
 #[derive(Default)]
@@ -54,11 +64,14 @@ impl Drop for Entered {
 
 impl Indexes {
     /// The manager of a client's event table. Connects to nothing yet.
-    pub fn new(engine: &Arc<Engine>) -> Arc<Self> {
+    pub fn new(engine: &Arc<Engine>, recorded: Option<Arc<dyn Recorded>>) -> Arc<Self> {
         Arc::new(Self {
             engine: Arc::downgrade(engine),
             work: Mutex::default(),
             done: Notify::new(),
+            recorded,
+            closing: Arc::default(),
+            status: Mutex::default(),
         })
     }
 
@@ -68,6 +81,40 @@ impl Indexes {
 
     pub(super) fn engine(&self) -> Result<Arc<Engine>> {
         self.engine.upgrade().ok_or(Error::Closed)
+    }
+
+    /// Is stopped when the client closes.
+    pub(super) fn closing(&self) -> Arc<Job> {
+        Arc::clone(&self.closing)
+    }
+
+    /// What was asked lately.
+    pub(super) fn recorded(&self) -> Vec<(Wire, f64)> {
+        self.recorded
+            .as_ref()
+            .map(|r| r.recorded())
+            .unwrap_or_default()
+    }
+
+    /// The share of what was asked lately whose plan was as good as any that could be had.
+    pub(super) async fn optimal_ratio(self: &Arc<Self>) -> Result<f64> {
+        let engine = self.engine()?;
+        let questions = self.questions(&engine, None)?;
+        if questions.is_empty() {
+            return Ok(1.0);
+        }
+        let options = parse_options("{}")?;
+        let mut session = self.session().await?;
+        let advice = advise(
+            &mut session.conn,
+            &engine,
+            questions,
+            &options,
+            &BTreeSet::new(),
+        )
+        .await;
+        session.close().await;
+        Ok(advice?.optimal)
     }
 
     pub(super) fn names(&self) -> Result<TableNames> {
@@ -94,6 +141,7 @@ impl Indexes {
             work.closed = true;
             work.jobs.clone()
         };
+        self.closing.stop(Stop::Closed);
         for job in &jobs {
             job.stop(Stop::Closed);
         }
@@ -186,6 +234,10 @@ impl Indexes {
         let rebuilt = async {
             session.lock(job).await?;
             let index = self.find(&mut session, name).await?;
+            let names = self.names()?;
+            if rolling::rebuild(&mut session, &names, &index, job).await? {
+                return Ok(());
+            }
             session.reindex(&index.schema, name, job).await
         }
         .await;

@@ -145,6 +145,14 @@ impl Monitor {
         told.collect()
     }
 
+    /// How often each fingerprint was run.
+    pub fn calls(&self) -> Vec<(u64, u64)> {
+        let state = self.state();
+        (state.fingerprints.iter())
+            .map(|one| (one.shape.fingerprint, one.times.count()))
+            .collect()
+    }
+
     /// The queries that run.
     pub fn running(&self, engine: &Engine) -> Wire {
         let queries = engine.registry.running();

@@ -38,12 +38,13 @@ module.exports = {
 async function draw(client, seconds, limit, signal) {
   const { page } = require('../../monitor/report.js')
   const slotSeconds = Math.max(10, Math.ceil(seconds / SLOTS))
-  const [found, times, slow, now, health] = await Promise.all([
+  const [found, times, slow, now, health, ofIndexes] = await Promise.all([
     statements(client, seconds, signal),
     slots(client, seconds, slotSeconds, signal),
     slowest(client, seconds, limit, signal),
     running(client, signal),
-    client.monitor.getHealth()
+    client.monitor.getHealth(),
+    client.indexes[Symbol.for('tamma.events.native')].report()
   ])
   const runs = found.reduce((sum, one) => sum + one.calls, 0)
   return page({
@@ -68,6 +69,8 @@ async function draw(client, seconds, limit, signal) {
       executionTime: time,
       queryText: query
     })),
-    slow
+    slow,
+    indexes: ofIndexes.indexes,
+    decisions: ofIndexes.decisions
   })
 }
