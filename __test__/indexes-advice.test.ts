@@ -15,7 +15,7 @@ let database: TestDatabase
 let client: EventsClient
 let inside: Inside
 beforeAll(async () => {
-  database = await TestDatabase.create({ events: 60_000 })
+  database = await TestDatabase.create({ events: 20_000 })
   client = await database.connect()
   inside = (client.indexes as unknown as Record<symbol, Inside>)[Symbol.for('tamma.events.native')]
   await database.admin.query('DROP INDEX idx_events_composite_1, idx_events_composite_2, idx_events_composite_3')
@@ -92,7 +92,7 @@ describe.each(['with', 'without'])('recommendIndexes %s HypoPG', how => {
     expect([gin.action === 'create' && gin.definition.type, gin.method]).toEqual(['gin', 'sample'])
     const range = client
       .query()
-      .where({ where: { field: 'data.n', op: 'gte', value: 59_990 } })
+      .where({ where: { field: 'data.n', op: 'gte', value: 19_990 } })
       .toQuery()
     const [path] = await client.indexes.recommendIndexes([pattern(range)])
     expect(path.action === 'create' && path.definition.columns[0]).toEqual({ field: 'data.n' })
@@ -118,7 +118,7 @@ describe.each(['with', 'without'])('recommendIndexes %s HypoPG', how => {
       pattern(
         client
           .query()
-          .where({ where: { field: 'data.n', op: 'gte', value: 59_990 } })
+          .where({ where: { field: 'data.n', op: 'gte', value: 19_990 } })
           .toQuery(),
         10
       ),

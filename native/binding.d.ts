@@ -148,6 +148,8 @@ export declare class NativeIndexes {
   fragmentation(): Promise<string>
   /** What would pay, for patterns or for what was recorded. */
   recommend(patterns: string | undefined | null, options: string): Promise<string>
+  /** All candidates for patterns. */
+  candidates(patterns: string): Promise<string>
   /** Builds what pays, and keeps what proves itself. */
   optimize(job: NativeIndexJob, patterns: string | undefined | null, options: string): Promise<string>
   /** Begins maintenance, which ends with the client. */
