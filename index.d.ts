@@ -1587,7 +1587,10 @@ export interface CacheStats {
  * ```
  */
 export interface IQueryCache {
-  /** What is kept under a key, whatever its age, or null. */
+  /**
+   * What is kept under a key, whatever its age, or null. Without `nextCursor`: pages are for the
+   * query itself.
+   */
   get<Row = DomainEvent>(queryKey: string): Promise<QueryResult<Row> | null>
   /** Keeps a result for `get`; it never answers a query. */
   set(queryKey: string, result: QueryResult<unknown>, ttl?: Duration): Promise<void>
@@ -1599,7 +1602,10 @@ export interface IQueryCache {
   getCacheStats(): Promise<CacheStats>
   /** Evicts what costs more than it saves, re-tunes admission, drops expired rows of query_cache. */
   optimize(): Promise<void>
-  /** Fills the cache with the answers to these queries. */
+  /**
+   * Fills the cache with the answers to these queries, a few at a time. None runs where one is
+   * malformed.
+   */
   warmup(queries: readonly EventQuery[]): Promise<void>
   /** The key under which a query's result is kept. */
   keyOf(query: EventQuery): string

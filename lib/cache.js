@@ -2,10 +2,14 @@
 
 /** Cached results, looked after by hand. */
 
+const { deserialize, serialize } = require('node:v8')
 const { EventsError, unwrap } = require('./errors.js')
+const { RowReader } = require('./rows.js')
+const { Call, execute } = require('./run.js')
 const { encodeQuery } = require('./wire.js')
 
-const LATER = ['get', 'set', 'delete', 'clear', 'invalidateByPattern', 'invalidateByTable', 'optimize', 'warmup']
+/** Queries that a warm-up runs at once. */
+const LANES = 4
 
 class QueryCache {
   #core
@@ -25,20 +29,88 @@ class QueryCache {
     return unwrap(this.#cache.keyOf(encodeQuery(query))).key
   }
 
+  async get(queryKey) {
+    const { held, batches } = unwrap(this.#cache.find(text(queryKey, 'queryKey')))
+    if (held !== undefined) return deserialize(Buffer.from(held, 'base64'))
+    if (batches === undefined) return null
+    const reader = new RowReader(this.#core.bigints)
+    const rows = batches.flatMap(batch => reader.rows(batch))
+    const { token, rowCount, executionTime, queryId, cache } = batches.at(-1).end
+    return { queryId, token, rows, rowCount, executionTime, cache }
+  }
+
+  async set(queryKey, result, ttl) {
+    text(queryKey, 'queryKey')
+    if (result === null || typeof result !== 'object' || !Array.isArray(result.rows))
+      throw new EventsError('INVALID_QUERY', 'result: must be a result, with rows', { path: 'result' })
+    unwrap(this.#cache.hold(queryKey, serialized(result), ttl === undefined ? undefined : encodeQuery(ttl, ['ttl'])))
+  }
+
+  async delete(queryKey) {
+    this.#cache.remove(text(queryKey, 'queryKey'))
+  }
+
+  async clear() {
+    this.#cache.clear()
+  }
+
+  async invalidateByPattern(pattern) {
+    this.#cache.invalidate(text(pattern, 'pattern'))
+  }
+
+  async invalidateByTable(table) {
+    this.#cache.invalidateTable(text(table, 'table'))
+  }
+
   async getCacheStats() {
-    const stats = unwrap(this.#cache.stats())
-    return stats
+    return unwrap(this.#cache.stats())
+  }
+
+  async optimize() {
+    unwrap(await this.#cache.optimize())
+  }
+
+  async warmup(queries) {
+    if (!Array.isArray(queries))
+      throw new EventsError('INVALID_QUERY', 'queries: must be a list of queries', { path: 'queries' })
+    // All are read before the first one runs: a mistake in the last is no reason to have run the others.
+    const { native, bigints } = this.#core
+    const calls = queries.map(query => {
+      // Refuses what is no query.
+      this.keyOf(query)
+      return new Call(native, encodeQuery(cached(query)), { bigints })
+    })
+    let next = 0
+    const lane = async () => {
+      while (next < calls.length) await execute(calls[next++])
+    }
+    await Promise.all(Array.from({ length: Math.min(LANES, calls.length) }, lane))
   }
 }
 
-for (const method of LATER) {
-  Object.defineProperty(QueryCache.prototype, method, {
-    value: async function unsupported() {
-      throw new EventsError('UNSUPPORTED', `cache.${method}() is not part of this version`)
-    },
-    writable: true,
-    configurable: true
-  })
+/** The query with the hint that lets the cache keep its answer. */
+function cached(query) {
+  if (query === null || typeof query !== 'object') return query
+  const { hints } = query
+  if (hints?.cache !== undefined && hints.cache !== false) return query
+  return { ...query, hints: { ...hints, cache: true } }
+}
+
+/** As structured cloning has it: dates and bigints come back as they were, and each time anew. */
+function serialized(result) {
+  try {
+    return serialize(result).toString('base64')
+  } catch (cause) {
+    throw new EventsError('INVALID_QUERY', 'result: holds what cannot be kept, such as a function', {
+      path: 'result',
+      cause
+    })
+  }
+}
+
+function text(value, path) {
+  if (typeof value === 'string' && value !== '') return value
+  throw new EventsError('INVALID_QUERY', `${path}: must be a string that is not empty`, { path })
 }
 
 module.exports = { QueryCache }

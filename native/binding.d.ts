@@ -43,6 +43,20 @@ export declare class NativeCache {
   static of(client: NativeClient): NativeCache
   /** The key of a query's result, as `{"key"}`. */
   keyOf(query: string): string
+  /** What is kept under a key: `{"batches": […]}`, `{"held": text}` or `{}`. */
+  find(key: string): string
+  /** Keeps a text under a key. `ttl` is JSON. */
+  hold(key: string, text: string, ttl?: string | undefined | null): string
+  /** Forgets what is kept under a key. */
+  remove(key: string): void
+  /** Forgets everything. */
+  clear(): void
+  /** Forgets what has a key or a tag that a glob matches. */
+  invalidate(pattern: string): void
+  /** Forgets the answers that were read from a table. */
+  invalidateTable(table: string): void
+  /** Drops what has expired. */
+  optimize(): Promise<string>
   /** `CacheStats`. */
   stats(): string
 }

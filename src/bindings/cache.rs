@@ -1,20 +1,24 @@
 //! The cache, as JavaScript holds it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use napi::{Env, Result};
 use napi_derive::napi;
 use serde_json::{Value as Wire, json};
 
-use super::answer::answer;
+use super::answer::{answer, promised};
 use super::client::NativeClient;
-use crate::cache::{Cache, Options};
+use super::port::Port;
+use super::value::Made;
+use crate::cache::{Cache, Found, Options};
 use crate::exec::Engine;
-use crate::model::{self, Error};
+use crate::model::{self, Error, duration::duration, path::Path};
 
 /// Kept answers. Answers are JSON text.
 #[napi]
 pub struct NativeCache {
     engine: Arc<Engine>,
+    port: Arc<Port>,
     cache: Arc<Cache>,
 }
 
@@ -23,8 +27,10 @@ impl NativeCache {
     /// The cache of a client.
     #[napi(factory, catch_unwind)]
     pub fn of(client: &NativeClient) -> Self {
+        let (engine, port) = client.parts();
         Self {
-            engine: client.parts().0,
+            engine,
+            port,
             cache: client.cache(),
         }
     }
@@ -36,11 +42,71 @@ impl NativeCache {
         answer(key.map(|key| json!({ "key": key })))
     }
 
+    /// What is kept under a key: `{"batches": […]}`, `{"held": text}` or `{}`.
+    #[napi(catch_unwind)]
+    pub fn find(&self, key: String) -> String {
+        match self.cache.find(&key, |seen| self.engine.token(seen)) {
+            // JSON in ASCII.
+            Some(Found::Answer(text)) => String::from_utf8_lossy(&text).into_owned(),
+            Some(Found::Held(text)) => json!({ "held": &*text }).to_string(),
+            None => "{}".to_owned(),
+        }
+    }
+
+    /// Keeps a text under a key. `ttl` is JSON.
+    #[napi(catch_unwind)]
+    pub fn hold(&self, key: String, text: String, ttl: Option<String>) -> String {
+        answer(ttl_of(ttl).map(|ttl| {
+            self.cache.hold(key, &text, ttl);
+            json!({})
+        }))
+    }
+
+    /// Forgets what is kept under a key.
+    #[napi(catch_unwind)]
+    pub fn remove(&self, key: String) {
+        self.cache.remove(&key);
+    }
+
+    /// Forgets everything.
+    #[napi(catch_unwind)]
+    pub fn clear(&self) {
+        self.cache.clear();
+    }
+
+    /// Forgets what has a key or a tag that a glob matches.
+    #[napi(catch_unwind)]
+    pub fn invalidate(&self, pattern: String) {
+        self.cache.invalidate(&pattern);
+    }
+
+    /// Forgets the answers that were read from a table.
+    #[napi(catch_unwind)]
+    pub fn invalidate_table(&self, table: String) {
+        self.cache.invalidate_table(&table);
+    }
+
+    /// Drops what has expired.
+    #[napi(catch_unwind, ts_return_type = "Promise<string>")]
+    pub fn optimize(&self, env: Env) -> Result<Made> {
+        let (engine, cache) = (Arc::clone(&self.engine), Arc::clone(&self.cache));
+        promised(&self.port, env, async move {
+            cache.optimize(&engine).await.map(|()| json!({}))
+        })
+    }
+
     /// `CacheStats`.
     #[napi(catch_unwind)]
     pub fn stats(&self) -> String {
         answer(Ok(self.cache.told()))
     }
+}
+
+fn ttl_of(ttl: Option<String>) -> model::Result<Option<Duration>> {
+    let Some(text) = ttl else { return Ok(None) };
+    let wire: Wire = serde_json::from_str(&text)
+        .map_err(|e| Error::invalid("ttl", format!("is not JSON: {e}")))?;
+    duration(&wire, &Path::Root.key("ttl")).map(Some)
 }
 
 /// The client's `cache` option, from JSON text.

@@ -7,7 +7,9 @@
 
 mod answer;
 mod attempt;
+mod by_hand;
 mod fresh;
+mod glob;
 mod grouped;
 mod key;
 mod options;
@@ -16,6 +18,7 @@ mod slot;
 mod stamp;
 mod states;
 mod stats;
+mod store;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,6 +28,7 @@ use serde_json::{Value as Wire, json};
 use moka::{notification::RemovalCause, sync::Cache as Memory};
 
 pub use answer::{Answer, Body};
+pub use by_hand::{ByHand, Found};
 pub use key::Key;
 pub use options::Options;
 pub use plan::Plan;
@@ -44,6 +48,7 @@ pub struct Cache {
     /// What it has done.
     pub stats: Arc<Stats>,
     memory: Memory<Arc<Key>, Arc<Answer>>,
+    by_hand: ByHand,
     slots: Slots,
     plans: Plans,
     /// Why answers can't be exact for now, and until when nothing else is tried.
@@ -73,8 +78,10 @@ impl Cache {
                 }
             })
             .build();
+        let by_hand = ByHand::new(options.max_memory);
         Arc::new(Self {
             options,
+            by_hand,
             stats,
             memory,
             slots: Slots::default(),
@@ -151,6 +158,9 @@ impl Cache {
             self.stats.rejected.add(1);
             return;
         }
+        if self.by_hand.is_forgotten(answer.checked) {
+            return;
+        }
         if let Some(before) = self.memory.get(key)
             && before.is_newer_than(answer)
         {
@@ -169,7 +179,11 @@ impl Cache {
     /// Entries, and the bytes that they take.
     pub fn size(&self) -> (u64, u64) {
         self.memory.run_pending_tasks();
-        (self.memory.entry_count(), self.memory.weighted_size())
+        let (entries, bytes) = self.by_hand.size();
+        (
+            self.memory.entry_count() + entries,
+            self.memory.weighted_size() + bytes,
+        )
     }
 
     /// `CacheStats`, as far as this tier knows.
