@@ -1218,6 +1218,22 @@ export type IAdvancedQueryBuilder = QueryBuilder<unknown, Stage, EventsSchema, n
  * Steps in time order, other events allowed between them; one row per match. Events are
  * read in (timestamp, id) order. Among overlapping candidates the latest partial wins, as
  * in Elastic EQL; `match: 'all'` returns every combination; more than `maxMatches` is MATCH_LIMIT.
+ *
+ * Matches come in the order in which they were complete. With `limit` and `offset` they are paged; the
+ * most where `maxMatches` says nothing is 1,000,000.
+ *
+ * @example
+ * ```ts
+ * // Pull requests that were opened and not reviewed within two days, before they were merged.
+ * const unreviewed: EventSequence = {
+ *   by: ['tags.prId'],
+ *   steps: [
+ *     { as: 'opened', where: { eventTypes: ['PR.OPENED.SUCCESS'] } },
+ *     { absent: true, where: { eventTypes: ['PR.REVIEWED.*'] }, gap: { max: '2 days' } },
+ *     { as: 'merged', where: { eventTypes: ['PR.MERGED.SUCCESS'] } }
+ *   ]
+ * }
+ * ```
  */
 export interface EventSequence {
   steps: readonly SequenceStep[]
@@ -1235,10 +1251,17 @@ export interface SequenceStep {
   /** Names the step's events in the match. */
   as?: string
   where: EventFilter | QueryCondition
+  /**
+   * Where every step has fields of its own, they add to the sequence's `by`, as in EQL; where only
+   * some have, theirs stand instead of it. Keys are equally long.
+   */
   by?: readonly FieldPath[]
   /** The step repeats this many times. */
   runs?: number
-  /** The step must NOT occur here. */
+  /**
+   * The step must NOT occur here: between its neighbours; as the first step, before the match and
+   * no longer before its end than `maxSpan`; as the last, until `maxSpan` or its `gap.max` is over.
+   */
   absent?: boolean
   /** Time since the step before. */
   gap?: { min?: Duration; max?: Duration }
@@ -1987,7 +2010,20 @@ export interface IAnalyticsEngine {
     filter?: EventFilter,
     options?: ExecuteOptions
   ): Promise<PatternMatch[]>
-  /** How many cases got how far through the steps within the window. */
+  /**
+   * How many cases got how far through the steps within the window, as ClickHouse's `windowFunnel`
+   * counts; `conversion` is the share of those that started. Steps have `as` and `where` alone.
+   *
+   * @example
+   * ```ts
+   * const { steps } = await events.analytics.funnel(
+   *   ['ISSUE.OPENED.SUCCESS', 'PR.OPENED.SUCCESS', 'PR.MERGED.SUCCESS'].map(type => ({
+   *     as: type, where: { eventTypes: [type] }
+   *   })),
+   *   { by: ['tags.issueId'], window: '30 days' }
+   * )
+   * ```
+   */
   funnel(
     steps: readonly SequenceStep[],
     options: {
@@ -1997,6 +2033,21 @@ export interface IAnalyticsEngine {
       mode?: 'default' | 'strictOrder' | 'strictIncrease' | 'strictDeduplication'
     }
   ): Promise<FunnelReport>
+  /**
+   * Who comes back: cases by the period of their first `start`, and how many of them had a
+   * `returning` event after it in the same period (`retained[0]`), the next, and so on.
+   *
+   * @example
+   * ```ts
+   * const { cohorts } = await events.analytics.retention({
+   *   by: ['tags.userId'],
+   *   start: { eventTypes: ['CODE.*'] },
+   *   returning: { eventTypes: ['CODE.*'] },
+   *   period: '1 week',
+   *   periods: 8
+   * })
+   * ```
+   */
   retention(options: {
     by: readonly FieldPath[]
     start: EventFilter

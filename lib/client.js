@@ -62,6 +62,9 @@ class EventsClient {
     return {
       /** Reads a query's rows, and gives their number. */
       drain: async query => unwrap(await native.drain(encodeQuery(query))).rows,
+      /** Matches among events made in memory: how many, and in how many seconds. */
+      match: async (query, events, partitions = 1, bits = 0) =>
+        unwrap(await native.measureMatching(encodeQuery(query), events, partitions, bits)),
       /** The names of the planner's rules. */
       rules: () => native.constructor.ruleNames(),
       /** Leaves these rules out from now on. */

@@ -113,6 +113,11 @@ export declare class NativeClient {
   append(events: string, condition?: string | undefined | null): Promise<string>
   /** Ends all that runs. Resolves once the connections are gone. */
   close(): Promise<string>
+  /**
+   * Finds the matches of a query among so many events made in memory, in so many partitions.
+   * Resolves with how many there were and how long it took.
+   */
+  measureMatching(query: string, events: number, partitions: number, bits: number): Promise<string>
 }
 
 /** Exports of a client. */

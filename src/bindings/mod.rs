@@ -18,6 +18,7 @@ mod importer;
 mod inbox;
 mod indexes;
 mod logs;
+mod matching;
 mod monitor;
 mod port;
 mod runtime;

@@ -145,11 +145,13 @@ impl Connection {
     /// Begins a transaction in which nothing can be written and all statements see one snapshot,
     /// whose text it gives.
     pub async fn begin_snapshot(&mut self) -> Result<String, sqlx::Error> {
-        self.in_transaction = true;
-        sqlx::query(catalog::BEGIN_SNAPSHOT)
-            .persistent(false)
-            .execute(&mut self.driver)
-            .await?;
+        // One that adopted a snapshot has a transaction already.
+        if !std::mem::replace(&mut self.in_transaction, true) {
+            sqlx::query(catalog::BEGIN_SNAPSHOT)
+                .persistent(false)
+                .execute(&mut self.driver)
+                .await?;
+        }
         let row = sqlx::query(catalog::SNAPSHOT)
             .fetch_one(&mut self.driver)
             .await?;

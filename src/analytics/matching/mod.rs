@@ -6,6 +6,7 @@
 mod answer;
 mod cohorts;
 mod explain;
+mod measure;
 mod output;
 mod partition;
 mod pattern;
@@ -15,6 +16,7 @@ mod sequence;
 mod sequences;
 
 pub use explain::explain;
+pub use measure::measure;
 pub use run::{enter, enter_cohorts, is_asked, shape, show_cohorts};
 
 /// The events of one partition, by position: in the order of time, and of ids where times are equal.

@@ -113,6 +113,12 @@ impl Answer {
             }
             let named = hints.use_index.drain(..);
             hints.declined.extend(named.map(|name| ("useIndex", name)));
+            if hints.parallel == Some(true) {
+                hints.declined.push(("parallel", "true".to_owned()));
+            }
+            if hints.cache.is_some() {
+                hints.declined.push(("cache", "on".to_owned()));
+            }
         }
         Ok(matching.map(|matching| Self { query, matching }))
     }
