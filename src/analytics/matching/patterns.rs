@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::answer::{Matches, Texts, key_text};
 use super::output::{events, millis};
 use super::partition::Partition;
-use super::pattern::{Found, Matcher, Table, Value};
+use super::pattern::{Found, Matcher, Reach, Table, Value};
 use super::sequences::{MAX_EVENTS, MAX_MATCHES, too_many};
 use crate::exec::{BigintMode, IntoAscii};
 use crate::model::{
@@ -31,6 +31,7 @@ struct Match {
 pub struct Patterns<'q> {
     pattern: &'q Pattern,
     matcher: Matcher<'q>,
+    reach: Reach,
     kinds: Vec<Kind>,
     mode: BigintMode,
     keys: Vec<Vec<u8>>,
@@ -51,8 +52,10 @@ impl<'q> Patterns<'q> {
     /// # Errors
     /// INVALID_QUERY where the pattern is too large.
     pub fn new(pattern: &'q Pattern, kinds: Vec<Kind>, mode: BigintMode) -> Result<Self> {
+        let matcher = Matcher::new(pattern)?;
         Ok(Self {
-            matcher: Matcher::new(pattern)?,
+            reach: matcher.reach(),
+            matcher,
             pattern,
             kinds,
             mode,
@@ -82,13 +85,14 @@ impl Matches for Patterns<'_> {
         let Self {
             pattern,
             matcher,
+            reach,
             matches,
             ids,
             classifiers,
             texts,
             ..
         } = self;
-        matcher.find(table, &mut |found| {
+        matcher.find(table, reach, &mut |found| {
             if matches.len() as u64 >= MAX_MATCHES
                 || ids.len() >= MAX_EVENTS
                 || texts.len() >= MAX_TEXT

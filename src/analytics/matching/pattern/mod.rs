@@ -15,12 +15,13 @@ mod value;
 
 use self::context::{Context, Plan};
 use self::program::{Program, Step};
-use self::reach::Reach;
+use self::reach::NOWHERE;
 use self::search::Search;
 use crate::model::{Error, Result};
 use crate::query::matching::{Expression, Pattern, Predicate, Rows, Skip};
 
 pub use self::context::Table;
+pub use self::reach::Reach;
 pub use self::value::Value;
 
 /// A pattern, ready to match partitions.
@@ -49,6 +50,9 @@ pub struct Found<'f> {
 
 /// Takes what is found, in the order of rows.
 pub type Sink<'s> = &'s mut dyn FnMut(&Found<'_>) -> Result<()>;
+
+/// Finds the match of a number that begins at a row, and adds its rows.
+type Find<'f> = &'f mut dyn FnMut(usize, u64, &mut Vec<(u32, bool)>) -> Result<bool>;
 
 /// Bits of masks for which variables are looked up.
 const TABULATED: usize = 12;
@@ -94,17 +98,26 @@ impl<'q> Matcher<'q> {
         })
     }
 
+    /// The variables that a row of this mask may be mapped to.
+    fn accepts(&self, mask: u64) -> u64 {
+        match self.by_mask.len().checked_sub(1) {
+            // Below 2^12.
+            Some(last) => self.by_mask[usize::try_from(mask).unwrap_or(usize::MAX) & last],
+            None => self.bits_of(mask),
+        }
+    }
+
+    /// Whether the mask of a row is all that its variables depend on.
+    fn by_mask_alone(&self) -> bool {
+        let predicates = self.pattern.variables.iter();
+        let mut predicates = predicates.filter_map(|v| v.predicate.as_ref());
+        predicates.all(|p| matches!(p, Predicate::Bit(_)))
+    }
+
     /// For each row the variables that it may be mapped to.
     fn accepted(&self, table: Table<'_>) -> Vec<u64> {
         let masks = table.events.masks;
-        let mut accepted: Vec<u64> = if self.by_mask.is_empty() {
-            masks.iter().map(|mask| self.bits_of(*mask)).collect()
-        } else {
-            let last = self.by_mask.len() as u64 - 1;
-            // Below 2^12.
-            let bits = |mask: &u64| self.by_mask[usize::try_from(*mask & last).unwrap_or(0)];
-            masks.iter().map(bits).collect()
-        };
+        let mut accepted: Vec<u64> = masks.iter().map(|mask| self.accepts(*mask)).collect();
         for (v, variable) in (0_u32..).zip(&self.pattern.variables) {
             let Some(predicate) = &variable.predicate else {
                 continue;
@@ -139,31 +152,41 @@ impl<'q> Matcher<'q> {
         }
     }
 
-    /// Finds the matches of a partition.
+    /// Finds the matches of a partition. `reach` is kept from one partition to the next.
     ///
     /// # Errors
     /// Those of the sink; MATCH_LIMIT; INVALID_QUERY where matching cannot go on as asked.
-    pub fn find(&self, table: Table<'_>, sink: Sink<'_>) -> Result<()> {
+    pub fn find(&self, table: Table<'_>, reach: &mut Reach, sink: Sink<'_>) -> Result<()> {
+        let masks = table.events.masks;
+        let n = masks.len();
+        let variables = u32::try_from(self.pattern.variables.len()).unwrap_or(u32::MAX);
+        if self.by_mask_alone() && self.pattern.within.is_none() {
+            reach.read(&self.program, n, variables, |row| self.accepts(masks[row]))?;
+            return self.each(n, &mut |at, _, path| Ok(self.walk(reach, at, path)), sink);
+        }
         let accepted = self.accepted(table);
-        let rows = reach::Rows {
-            masks: &accepted,
-            variables: u32::try_from(self.pattern.variables.len()).unwrap_or(u32::MAX),
-        };
-        let reach = Reach::of(&self.program, &rows)?;
-        let searched = self.pattern.within.is_some() || self.on_path.contains(&true);
-        let mut search = searched.then(|| Search::new(self, table, &reach, &accepted));
-        let n = accepted.len();
+        reach.read(&self.program, n, variables, |row| accepted[row])?;
+        if self.pattern.within.is_none() && !self.on_path.contains(&true) {
+            return self.each(n, &mut |at, _, path| Ok(self.walk(reach, at, path)), sink);
+        }
+        let mut search = Search::new(self, table, reach, &accepted);
+        let entry = self.program.entry;
+        self.each(
+            n,
+            &mut |at, number, path| {
+                Ok(search.may_begin(at, entry) && search.from(at, number, path)?)
+            },
+            sink,
+        )
+    }
+
+    /// Takes one match after the other, as `find` finds the one that begins at a row.
+    fn each(&self, n: usize, find: Find<'_>, sink: Sink<'_>) -> Result<()> {
         let mut path = Vec::new();
         let (mut at, mut number, mut covered) = (0, 1, 0);
         while at < n {
             path.clear();
-            let found = reach.has(at, self.program.entry)
-                && if let Some(search) = &mut search {
-                    search.from(at, number, &mut path)?
-                } else {
-                    self.walk(&reach, at, &mut path);
-                    true
-                };
+            let found = find(at, number, &mut path)?;
             if !found {
                 if self.pattern.rows == Rows::AllWithUnmatched && at >= covered {
                     sink(&Found {
@@ -218,27 +241,31 @@ impl<'q> Matcher<'q> {
         }
     }
 
-    /// Reads off the match that begins at a row from which one is reached.
-    fn walk(&self, reach: &Reach, start: usize, path: &mut Vec<(u32, bool)>) {
+    /// Reads off the match that begins at a row; `false` where none does.
+    fn walk(&self, reach: &mut Reach, start: usize, path: &mut Vec<(u32, bool)>) -> bool {
         let (mut at, mut row) = (self.program.entry, start);
         loop {
-            match self.program.steps[at as usize] {
-                Step::Accept => return,
-                Step::Split(first, second) => {
-                    at = if reach.has(row, first) { first } else { second };
-                }
-                Step::Start(next) | Step::End(next) => at = next,
-                Step::Row {
-                    variable,
-                    excluded,
-                    next,
-                } => {
-                    path.push((variable, excluded));
-                    row += 1;
-                    at = next;
-                }
+            at = reach.next_row(&self.program, row, at);
+            if at == NOWHERE {
+                return false;
             }
+            let Step::Row {
+                variable,
+                excluded,
+                next,
+            } = self.program.steps[at as usize]
+            else {
+                return true;
+            };
+            path.push((variable, excluded));
+            row += 1;
+            at = next;
         }
+    }
+
+    /// What is kept from one partition to the next.
+    pub fn reach(&self) -> Reach {
+        Reach::new(&self.program)
     }
 
     /// The measures at the rows of a match for which `wanted` is true, and at its end.

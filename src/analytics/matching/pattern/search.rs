@@ -36,11 +36,18 @@ pub struct Search<'a> {
     failed: HashSet<u128, BuildHasherDefault<Hashed>>,
     bytes: Vec<u8>,
     steps: u64,
+    /// Ways that were taken back from since the last start, and whether they were ever so many that
+    /// states that failed are worth remembering.
+    taken_back: u32,
+    remembers: bool,
 }
 
 /// States that led to no match, and steps of one partition.
 const MAX_FAILED: usize = 1 << 22;
 const MAX_STEPS: u64 = 1 << 30;
+
+/// So many ways may be taken back from before it is worth remembering which failed.
+const MANY: u32 = if cfg!(test) { 1 } else { 32 };
 
 /// Keys that are hashes already.
 #[derive(Default)]
@@ -81,7 +88,14 @@ impl<'a> Search<'a> {
             failed: HashSet::default(),
             bytes: Vec::new(),
             steps: 0,
+            taken_back: 0,
+            remembers: false,
         }
+    }
+
+    /// Whether a match may begin at a row, as far as the sets know.
+    pub fn may_begin(&self, row: usize, entry: u32) -> bool {
+        self.reach.has(row, entry)
     }
 
     /// Searches for a match that begins at a row; its rows go to `path`.
@@ -93,6 +107,7 @@ impl<'a> Search<'a> {
         let plan = &matcher.predicates;
         self.choices.clear();
         self.registers.clear();
+        self.taken_back = 0;
         plan.begin(&mut self.registers);
         // A match of the last row has changed what `matchNumber` is, and what is in time depends on
         // the start.
@@ -145,6 +160,8 @@ impl<'a> Search<'a> {
             let Some(choice) = self.choices.pop() else {
                 return Ok(false);
             };
+            self.taken_back += 1;
+            self.remembers |= self.taken_back > MANY;
             path.truncate(choice.taken as usize);
             self.registers
                 .truncate((choice.taken as usize + 1) * plan.width);
@@ -188,7 +205,10 @@ impl<'a> Search<'a> {
             self.registers.truncate(before);
             return Ok(false);
         }
-        if matcher.program.joins[next as usize] && !self.is_new(row + 1, next, before)? {
+        if self.remembers
+            && matcher.program.joins[next as usize]
+            && !self.is_new(row + 1, next, before)?
+        {
             self.registers.truncate(before);
             return Ok(false);
         }

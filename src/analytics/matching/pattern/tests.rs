@@ -54,7 +54,7 @@ fn find(
         width: usize::from(!values.is_empty()),
     };
     let mut told = Vec::new();
-    let found = matcher.find(table, &mut |found| {
+    let found = matcher.find(table, &mut matcher.reach(), &mut |found| {
         told.push((found.number, found.start, found.rows.to_vec()));
         Ok(())
     });

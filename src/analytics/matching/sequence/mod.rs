@@ -9,6 +9,7 @@
 
 mod all;
 mod one;
+mod plain;
 mod rules;
 #[cfg(test)]
 pub mod tests;
@@ -26,6 +27,9 @@ pub type Sink<'s> = &'s mut dyn FnMut(&[u32], bool) -> Result<()>;
 /// # Errors
 /// Those of the sink, and MATCH_LIMIT where too much would have to be kept.
 pub fn find(sequence: &Sequence, events: Events<'_>, end: i64, sink: Sink<'_>) -> Result<()> {
+    if plain::is_plain(sequence) {
+        return plain::find(sequence, events, sink);
+    }
     match sequence.mode {
         MatchMode::All => all::find(sequence, events, end, sink),
         MatchMode::Latest => one::find::<true>(sequence, events, end, sink),
