@@ -40,10 +40,12 @@ pub const BEGIN_READ_ONLY: &str = "BEGIN READ ONLY";
 pub const EXPORT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
     SELECT pg_export_snapshot(), (extract(epoch FROM now()) * 1000000)::int8::text, pg_current_snapshot()::text";
 
-/// A transaction that reads the state of the one that exported it, by a name that was checked; its time.
-pub fn adopt(name: &str) -> String {
+/// A transaction that reads the state of the one that exported it, by a name that was checked, in one
+/// process of the server where `alone`; its time.
+pub fn adopt(name: &str, alone: bool) -> String {
+    let alone = if alone { ONE_PROCESS } else { "" };
     format!(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{name}'; \
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{name}'; {alone}; \
          SELECT (extract(epoch FROM now()) * 1000000)::int8::text"
     )
 }

@@ -253,8 +253,8 @@ impl Engine {
             ..options
         };
         let mut declined = query.hints.declined.clone();
-        if query.hints.parallel == Some(true) && (query.hints.name_indexes() || !tables.is_empty())
-        {
+        // Unless slices say what they did.
+        if query.hints.parallel == Some(true) {
             declined.push(("parallel", "true".to_owned()));
         }
         if query.hints.cache.is_some() {
@@ -340,10 +340,14 @@ impl Engine {
             priority: hints.priority,
             snapshot: options.snapshot,
         };
+        let mut declined = hints.declined.clone();
+        if hints.parallel == Some(true) {
+            declined.push(("parallel", "true".to_owned()));
+        }
         self.entered(
             Source::Strategy(strategy),
             Some(shape),
-            hints.declined.clone(),
+            declined,
             options,
             mode,
             Instant::now(),

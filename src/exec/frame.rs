@@ -94,7 +94,7 @@ impl Frame<'_> {
             return Err(fault(error));
         }
         if let Some(held) = &self.snapshot {
-            let adopted = lease.connection().begin_adopting(&held.name).await;
+            let adopted = lease.connection().begin_adopting(&held.name, false).await;
             if adopted.is_err() {
                 lease.end_transaction(&adopted).await;
                 return Err(match adopted {
@@ -137,7 +137,7 @@ impl Frame<'_> {
     pub async fn afresh(&self, connection: &mut Connection) -> Result<(), Stop> {
         if let Some(held) = &self.snapshot {
             connection.roll_back().await?;
-            connection.begin_adopting(&held.name).await?;
+            connection.begin_adopting(&held.name, false).await?;
         }
         Ok(connection.forget_statements().await?)
     }
@@ -242,7 +242,9 @@ impl Frame<'_> {
         });
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if !(self.notes.is_empty() && told.hints.is_empty()) {
-            let declined = self.notes.iter().map(|(hint, value)| {
+            let untold = |name: &str| told.hints.iter().all(|hint| hint["hint"] != name);
+            let notes = self.notes.iter().filter(|(hint, _)| untold(hint));
+            let declined = notes.map(|(hint, value)| {
                 json!({ "hint": hint, "value": value, "honoured": false, "reason": declined(hint) })
             });
             end["hints"] = told.hints.iter().cloned().chain(declined).collect();
@@ -260,6 +262,9 @@ pub fn declined(hint: &str) -> &'static str {
     match hint {
         "cache" => {
             "streams, snapshots, queries of other tables and those with an index hint do not use the cache"
+        }
+        "parallel" => {
+            "queries of other tables, with an index hint, through the cache or on a pinned plan are not cut"
         }
         _ => "not offered by this version",
     }

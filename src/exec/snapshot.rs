@@ -46,14 +46,19 @@ impl Connection {
         exported(only(&rows)?)
     }
 
-    /// Begins a transaction that reads the state of another, and gives its time.
+    /// Begins a transaction that reads the state of another, and gives its time. Where `alone`, one
+    /// process of the server answers what is asked in it.
     ///
     /// # Errors
     /// CONNECTION_FAILED where the other transaction is over.
-    pub async fn begin_adopting(&mut self, name: &SnapshotName) -> Result<Timestamp, Stop> {
+    pub async fn begin_adopting(
+        &mut self,
+        name: &SnapshotName,
+        alone: bool,
+    ) -> Result<Timestamp, Stop> {
         self.in_transaction = true;
         // The only statement that takes no bind, hence the check of the name.
-        let rows = sqlx::raw_sql(sql_text(&catalog::adopt(&name.0)))
+        let rows = sqlx::raw_sql(sql_text(&catalog::adopt(&name.0, alone)))
             .fetch_all(&mut self.driver)
             .await
             .map_err(|error| match &error {

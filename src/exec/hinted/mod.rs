@@ -371,7 +371,7 @@ impl Hinted {
 async fn begin(frame: &Frame<'_>, connection: &mut Connection) -> Result<(), Stop> {
     let statement = if let Some(held) = &frame.snapshot {
         if !connection.in_transaction {
-            connection.begin_adopting(&held.name).await?;
+            connection.begin_adopting(&held.name, false).await?;
         }
         catalog::SAVE
     } else {

@@ -264,6 +264,7 @@ impl Slices {
         let shares = self
             .shares(frame, slicing, leader, &exported, others.len() + 1)
             .await?;
+        leader.one_process().await?;
         for spare in others.drain(shares.len().min(others.len() + 1) - 1..) {
             spare.release();
         }
@@ -420,7 +421,7 @@ async fn of_another(
     state: &Gathering,
 ) -> Result<Gathered> {
     let connection = lease.connection();
-    let outcome = match connection.begin_adopting(&exported.name).await {
+    let outcome = match connection.begin_adopting(&exported.name, true).await {
         Ok(_) => gather(connection, part, state).await,
         Err(stop) => Err(stop),
     };
@@ -436,7 +437,6 @@ async fn gather(
 ) -> Result<Gathered, Stop> {
     let mut gathered = Gathered::new(&part.types);
     let values = arguments(&part.binds).map_err(Stop::Refused)?;
-    connection.one_process().await?;
     let result: Result<(), Stop> = async {
         let mut rows = sqlx::query_with(sql_text(&part.sql), values).fetch(&mut connection.driver);
         let mut count = 0_u32;

@@ -55,14 +55,13 @@ pub async fn answer(
     let Some(first) = asked.statements.first() else {
         return Err(Stop::Refused(Error::Internal("no slices".into())));
     };
-    try_join_all(others.iter_mut().map(|lease| async {
-        let connection = lease.connection();
-        connection.begin_adopting(&exported.name).await?;
-        Ok(connection.one_process().await?)
-    }))
+    try_join_all(
+        others
+            .iter_mut()
+            .map(|lease| async { (lease.connection().begin_adopting(&exported.name, true)).await }),
+    )
     .await
     .map_err(of_another)?;
-    leader.one_process().await?;
     let limits = (frame.mode == Mode::Buffered).then_some(frame.engine.config.limits);
     let mut writer = Writer::new(first, frame.engine.config.bigint, limits);
     let all_read = {
