@@ -1071,7 +1071,7 @@ export interface QueryBuilder<
    * @example
    * ```ts
    * const { rows, hints } = await events.query().groupBy(['type']).count().parallel(4).execute()
-   * console.log(hints?.[0]?.how) // '4 slices by timestamp'
+   * console.log(hints?.[0]?.how) // '4 slices by the pages of the table'
    * ```
    */
   parallel(workers?: number): this

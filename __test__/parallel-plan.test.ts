@@ -18,7 +18,8 @@ afterAll(async () => {
 const flat = (steps: readonly QueryStep[]): QueryStep[] => steps.flatMap(step => [step, ...flat(step.children ?? [])])
 
 it('shows each slice with the plan of its statement, and what merges them', async () => {
-  const plan = await client.query().groupBy(['type']).count().parallel(3).explain()
+  const since = client.query().where({ startTime: '2024-01-01' })
+  const plan = await since.groupBy(['type']).count().parallel(3).explain()
   expect(plan.strategy).toBe('parallel')
   expect(plan.hints).toEqual([{ hint: 'parallel', value: '3', honoured: true, how: '3 slices by timestamp' }])
   expect(plan.steps.map(step => step.operation)).toEqual(['Parallel merge'])
@@ -33,6 +34,19 @@ it('shows each slice with the plan of its statement, and what merges them', asyn
     expect(slice.actualRows).toBeUndefined()
   }
   expect(String(plan)).toMatch(/-> Parallel slice/u)
+})
+
+it('shows the pages of each slice where all events are read, and reads no others', async () => {
+  const plan = await client.query().groupBy(['type']).count().parallel(2).explain({ analyze: true })
+  expect(plan.hints).toMatchObject([{ how: '2 slices by the pages of the table' }])
+  const slices = flat(plan.steps).filter(step => step.operation === 'Parallel slice')
+  expect(slices.map(slice => slice.condition)).toEqual([
+    expect.stringMatching(/^page >= 0 AND page < \d+$/u),
+    expect.stringMatching(/^page >= \d+$/u)
+  ])
+  const reads = flat(plan.steps).filter(step => step.relation === 'events')
+  expect(reads.map(step => step.operation)).toEqual(['Tid Range Scan', 'Tid Range Scan'])
+  expect(reads.reduce((sum, step) => sum + (step.actualRows ?? 0), 0)).toBe(20_000)
 })
 
 it('measures each slice where it is analyzed', async () => {

@@ -5,12 +5,14 @@ use crate::model::{
     time::Timestamp,
     value::Value,
 };
-use crate::query::{CompareOp, Condition, EventQuery, Source, Test, Window};
+use crate::query::{Aggregate, CompareOp, Condition, EventQuery, Function, Source, Test, Window};
 use crate::sql::{Merge, has_states};
 
 /// What slices differ in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
+    /// Where an event stands in the table: each slice reads its own pages, and no index is needed.
+    Pages,
     /// Time, anywhere.
     Time,
     /// Time, where a bucket begins.
@@ -56,18 +58,28 @@ pub fn slicing(query: &EventQuery) -> Result<Slicing, &'static str> {
         if order.iter().any(|key| key.field.kind() == Kind::Json) {
             return Err("rows in the order of JSON values are not merged");
         }
-        return Ok(Slicing {
-            cut: Cut::Time,
-            meet: if order.is_empty() {
-                Meet::AnyOrder
-            } else {
-                Meet::InOrder
-            },
+        return Ok(if order.is_empty() {
+            Slicing {
+                cut: if reads_all(query) {
+                    Cut::Pages
+                } else {
+                    Cut::Time
+                },
+                meet: Meet::AnyOrder,
+            }
+        } else {
+            Slicing {
+                cut: Cut::Time,
+                meet: Meet::InOrder,
+            }
         });
     };
     if grouping.aggregates.iter().all(has_states) {
+        // The first and the last of a group are those of its first and last slice.
+        let in_time = |one: &Aggregate| matches!(one.function, Function::First | Function::Last);
+        let anywhere = reads_all(query) && !grouping.aggregates.iter().any(in_time);
         return Ok(Slicing {
-            cut: Cut::Time,
+            cut: if anywhere { Cut::Pages } else { Cut::Time },
             meet: Meet::Groups(Merge::States),
         });
     }
@@ -84,6 +96,11 @@ pub fn slicing(query: &EventQuery) -> Result<Slicing, &'static str> {
         cut,
         meet: Meet::Groups(Merge::Apart),
     })
+}
+
+/// Whether a query reads the whole table whatever way it is answered: an index would not help it.
+fn reads_all(query: &EventQuery) -> bool {
+    query.filter.is_always() && query.window.is_none() && query.joins.is_empty()
 }
 
 /// The times that a query's filter leaves, as far as its conjunction says; of a window that ends at

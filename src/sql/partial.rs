@@ -27,6 +27,13 @@ pub enum Share {
         /// Up to here, not included.
         to: Option<Timestamp>,
     },
+    /// Those on some pages of the table; to either end where `None`.
+    Pages {
+        /// From this one on.
+        from: Option<u32>,
+        /// Up to this one, not included.
+        to: Option<u32>,
+    },
     /// Those of the groups whose hash leaves a remainder.
     Groups {
         /// How many slices there are.
@@ -148,7 +155,7 @@ pub fn partial(
     let types = w.contributions(grouping, merge, number);
     let open = w.relations(query).row_filter(query);
     match share {
-        Share::Time { .. } => {
+        Share::Time { .. } | Share::Pages { .. } => {
             w.share(Some(share), open);
         }
         Share::Groups { of, this } => w.share_of_groups(grouping, *of, *this, open),
@@ -462,12 +469,25 @@ impl Writer<'_> {
         self.sql(")")
     }
 
-    /// The condition that makes a slice of the rows by time. Gives whether there is a condition now.
+    /// The condition that makes a slice of the rows by time, or by where they stand. Gives whether there
+    /// is a condition now.
     pub fn share(&mut self, share: Option<&Share>, filtered: bool) -> bool {
-        let Some(Share::Time { from, to }) = share else {
-            return filtered;
-        };
         let mut filtered = filtered;
+        let (from, to) = match share {
+            Some(Share::Time { from, to }) => (from, to),
+            Some(Share::Pages { from, to }) => {
+                for (bound, operator) in [(from, " >= "), (to, " < ")] {
+                    let Some(page) = bound else { continue };
+                    self.sql(if filtered { " AND " } else { " WHERE " });
+                    self.alias(EVENTS).sql(".ctid").sql(operator).sql("(");
+                    self.typed(Bind::Text(format!("({page},0)")), "text");
+                    self.sql(")::tid");
+                    filtered = true;
+                }
+                return filtered;
+            }
+            _ => return filtered,
+        };
         for (bound, operator) in [(from, " >= "), (to, " < ")] {
             let Some(at) = bound else { continue };
             self.sql(if filtered { " AND " } else { " WHERE " })

@@ -30,6 +30,25 @@ pub async fn bounds(
     times(&rows)
 }
 
+/// How many pages the table has; `None` where it is none that has pages of its own: a partitioned one, a
+/// view, one of another access method.
+pub async fn pages(
+    driver: &mut PgConnection,
+    table: &TableNames,
+) -> Result<Option<u32>, sqlx::Error> {
+    let row = sqlx::query(PAGES)
+        .bind(table.quoted())
+        .fetch_optional(driver)
+        .await?;
+    let pages: Option<i64> = row.map(|row| row.try_get(0)).transpose()?;
+    Ok(pages.and_then(|pages| u32::try_from(pages).ok()))
+}
+
+const PAGES: &str = "\
+    SELECT pg_relation_size(c.oid) / current_setting('block_size')::int8 \
+    FROM pg_class c JOIN pg_am a ON a.oid = c.relam \
+    WHERE c.oid = to_regclass($1) AND c.relkind = 'r' AND a.amname = 'heap'";
+
 /// The first and the last time in the table.
 pub async fn ends(
     driver: &mut PgConnection,

@@ -54,7 +54,7 @@ impl Slices {
         let shares = self
             .shares(frame, slicing, leader, &exported, workers)
             .await?;
-        self.tell(frame, Self::said(slicing, shares.len()));
+        self.tell(frame, Self::said(slicing, &shares));
         leader.one_process().await?;
         let (statements, merging) = self.statements(frame, slicing, &shares, exported.clock)?;
         let mut slices = Vec::new();
@@ -143,6 +143,14 @@ fn slice(share: &Share, root: &Wire) -> Wire {
 
 fn described(share: &Share) -> String {
     match share {
+        Share::Pages {
+            from: None,
+            to: None,
+        } => "all pages".to_owned(),
+        Share::Pages { from, to: None } => format!("page >= {}", from.unwrap_or(0)),
+        Share::Pages { from, to: Some(to) } => {
+            format!("page >= {} AND page < {to}", from.unwrap_or(0))
+        }
         Share::Groups { of, this } => format!("hash of the group % {of} = {this}"),
         Share::Time {
             from: None,

@@ -125,13 +125,14 @@ impl Slices {
     }
 
     /// How a query was cut, in words.
-    fn said(slicing: Slicing, slices: usize) -> Result<String, String> {
-        let by = match slicing.cut {
-            Cut::Time => "timestamp",
-            Cut::Buckets => "bucket",
-            Cut::Groups => "the hash of the group",
+    fn said(slicing: Slicing, shares: &[Share]) -> Result<String, String> {
+        let by = match (shares.first(), slicing.cut) {
+            (Some(Share::Pages { .. }), _) => "the pages of the table",
+            (_, Cut::Buckets) => "bucket",
+            (_, Cut::Groups) => "the hash of the group",
+            _ => "timestamp",
         };
-        match slices {
+        match shares.len() {
             1 => Err(format!("there is nothing to cut by {by}")),
             slices => Ok(format!("{slices} slices by {by}")),
         }
@@ -268,7 +269,7 @@ impl Slices {
         for spare in others.drain(shares.len().min(others.len() + 1) - 1..) {
             spare.release();
         }
-        self.tell(frame, Self::said(slicing, shares.len()));
+        self.tell(frame, Self::said(slicing, &shares));
         let (Meet::Groups(merge), Some(grouping)) = (slicing.meet, &self.query.grouping) else {
             let asked = self.rows_of(frame, &shares, slicing.meet, exported.clock)?;
             return rows::answer(frame, &self.query, &asked, leader, others, &exported).await;
@@ -341,6 +342,11 @@ impl Slices {
             return Ok((0..of).map(|this| Share::Groups { of, this }).collect());
         }
         let target = frame.engine.target();
+        if slicing.cut == Cut::Pages
+            && let Some(pages) = catalog::pages(&mut leader.driver, &target.table).await?
+        {
+            return Ok(shares_of_pages(pages, workers));
+        }
         let window = times(&self.query, exported.clock);
         let known = if let Some(known) = frame.engine.slices.bounds() {
             known
@@ -373,6 +379,19 @@ impl Slices {
             .map(|(from, to)| Share::Time { from, to })
             .collect())
     }
+}
+
+/// As many pages for each: where there are fewer than workers, one slice reads them all.
+fn shares_of_pages(pages: u32, workers: usize) -> Vec<Share> {
+    let slices = u32::try_from(workers).unwrap_or(u32::MAX).min(pages.max(1));
+    let each = pages.div_ceil(slices);
+    (0..slices)
+        .map(|slice| Share::Pages {
+            from: (slice > 0).then(|| slice.saturating_mul(each)),
+            // Pages that are added meanwhile hold nothing that the snapshot sees.
+            to: (slice + 1 < slices).then(|| (slice + 1).saturating_mul(each)),
+        })
+        .collect()
 }
 
 impl Strategy for Slices {
