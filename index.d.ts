@@ -631,6 +631,8 @@ export interface IQueryOptimizer {
     query: EventQuery,
     options?: ExecuteOptions
   ): AsyncGenerator<Row, void, undefined>
+  /** As {@link QueryBuilder.export}, of a query that is a value. */
+  exportQuery(query: EventQuery, options: ExportOptions): Promise<ExportReport>
   /**
    * Stops it on the server. Resolves when it has stopped, and for an id that has finished; one
    * never seen is UNKNOWN_QUERY.
@@ -1175,6 +1177,17 @@ export interface QueryBuilder<
    * @example
    * ```ts
    * await events.query().export({ format: 'parquet', to: 'events.parquet', compression: 'zstd' })
+   * ```
+   */
+  /**
+   * Writes the rows to a file or a stream, in bounded memory at any size.
+   *
+   * @example
+   * ```ts
+   * const { rows, bytes } = await events
+   *   .query()
+   *   .where({ eventTypes: ['CODE.*'] })
+   *   .export({ format: 'parquet', to: 'code.parquet', compression: 'zstd' })
    * ```
    */
   export(options: ExportOptions): Promise<ExportReport>
@@ -2095,6 +2108,27 @@ export interface IAnalyticsEngine {
     }
   ): Promise<TimeInStateReport>
   /**
+   * Stages in order, as one SQL statement: rows leave the server once, at the end. What is wrong is
+   * named by its stage: '[2].group.aggregates[0].field'.
+   *
+   * - `match` keeps rows, by a filter while they are events, by a condition always; `having` is a match
+   *   behind a group.
+   * - `bucket` adds the column `bucket`, by which the next `group` groups too. `fill` needs a match with
+   *   `startTime` and `endTime` before it and the group right behind it.
+   * - `project` makes rows of the columns it names. Operators on numbers read JSON numbers and are exact
+   *   decimals; where one is missing, or a divisor is 0, the result is null. `concat` leaves out what is
+   *   missing; `coalesce` takes JSON null for missing; `round` takes half away from zero, to as many digits as its
+   *   second, literal argument says; `epochMs` and `duration(from, to)` read points in time.
+   * - `window` adds a column. Its order is `orderBy`, else that of the rows, made total by what tells rows
+   *   apart; `rank` alone goes by the keys given. `lag` and `lead` reach `size` rows (1), `movingAvg` is of
+   *   the `size` rows that end here, `ewma` has `alpha` or 2 ÷ (`size` + 1) and passes over what is no number,
+   *   `rate` is `delta` by the second of the order's time.
+   * - `outliers` keeps rows that are far from the others, and adds `score` and `expected`: see
+   *   {@link IAnalyticsEngine.outliers}.
+   * - `facet`, the last stage, gives one row with a list of rows for each pipeline in it.
+   * - Rows keep the order of a `sort`; `limit` and `offset` without one count in the order of events, or
+   *   of groups.
+   *
    * @example
    * ```ts
    * const { rows } = await events.analytics.pipeline([
@@ -2109,7 +2143,9 @@ export interface IAnalyticsEngine {
     stages: readonly PipelineStage[],
     options?: ExecuteOptions & { hints?: QueryHints }
   ): Promise<QueryResult<Row>>
+  /** The rows of a pipeline as a file or into a stream: see {@link ExportOptions}. */
   exportPipeline(stages: readonly PipelineStage[], options: ExportOptions): Promise<ExportReport>
+  /** The statement that the stages became, what was moved on the way, and the server's plan of it. */
   explainPipeline(stages: readonly PipelineStage[]): Promise<QueryExecutionPlan>
 }
 

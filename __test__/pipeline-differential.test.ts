@@ -32,7 +32,7 @@ beforeAll(async () => {
       type: random.pick(['A.X', 'A.Y', 'B.X']),
       timestamp: at,
       createdAt: at,
-      tags: random.chance(0.8) ? { k: random.pick(['a', 'b', 'AB']) } : {},
+      tags: (random.chance(0.8) ? { k: random.pick(['a', 'b', 'AB']) } : {}) as Record<string, string>,
       metadata: {},
       data
     }

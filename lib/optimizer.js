@@ -3,6 +3,7 @@
 /** Queries as values: run, streamed and explained without the builder. */
 
 const { EventsError, unwrap } = require('./errors.js')
+const { exportRows } = require('./export.js')
 const { explain } = require('./plan.js')
 const { Call, execute } = require('./run.js')
 const { RowStream } = require('./stream.js')
@@ -44,6 +45,11 @@ class Optimizer {
 
   async analyzeIndexUsage() {
     return unwrap(await this.#core.indexes.usage())
+  }
+
+  /** As `QueryBuilder.export`, of a query that is a value. */
+  async exportQuery(query, options) {
+    return await exportRows(this.#core.exporter, `"query":${encodeQuery(query)}`, options)
   }
 
   async cancelQuery(queryId) {

@@ -16,16 +16,16 @@ class Inside {
     this.#number = number
   }
 
-  #options(options) {
-    return JSON.stringify({ ...(options && JSON.parse(options)), snapshot: this.#number })
-  }
-
   execute(call, isSql, options) {
-    return this.#native.execute(call, isSql, this.#options(options))
+    return this.#native.execute(call, isSql, within(options, this.#number))
   }
 
   stream(call, isSql, buffered, options) {
-    return this.#native.stream(call, isSql, buffered, this.#options(options))
+    return this.#native.stream(call, isSql, buffered, within(options, this.#number))
+  }
+
+  explainPipeline(call) {
+    return this.#native.explainPipeline(call)
   }
 
   explain(call, options) {
@@ -49,6 +49,24 @@ class Inside {
   }
 }
 
+/** The same of exports. */
+class InsideExporter {
+  #native
+  #number
+
+  constructor(native, number) {
+    this.#native = native
+    this.#number = number
+  }
+
+  stream(call, options) {
+    return this.#native.stream(call, within(options, this.#number))
+  }
+}
+
+/** Options of a run, as JSON text, with the snapshot that it sees. */
+const within = (options, snapshot) => JSON.stringify({ ...(options && JSON.parse(options)), snapshot })
+
 /**
  * Runs `fn` with queries that all see one snapshot. It is let go when `fn` has settled.
  * @template T
@@ -63,7 +81,8 @@ async function withSnapshot(core, fn) {
   const inside = {
     ...core,
     native: new Inside(core.native, number),
-    analytics: new Inside(core.analytics, number)
+    analytics: new Inside(core.analytics, number),
+    exporter: new InsideExporter(core.exporter, number)
   }
   const at = Object.freeze({ query: () => new QueryBuilder(inside), analytics: new Analytics(inside) })
   try {
