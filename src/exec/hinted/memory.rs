@@ -16,8 +16,15 @@ const GIVEN_UP: Duration = Duration::from_mins(1);
 pub enum Remembered {
     /// A rung that followed them. Whether it still does is looked at each time.
     Rung(usize),
-    /// Why the preferred indexes could not be used, in their order.
-    GivenUp(Vec<String>, Instant),
+    /// A rung that followed some preferences, and why not the others, in their order.
+    Settled {
+        /// The rung.
+        rung: usize,
+        /// `None` where the index was used.
+        reasons: Vec<Option<String>>,
+        /// When.
+        at: Instant,
+    },
 }
 
 /// The memory of a client.
@@ -30,7 +37,7 @@ impl Memory {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(&key).cloned().filter(|found| match found {
             Remembered::Rung(_) => true,
-            Remembered::GivenUp(_, at) => at.elapsed() < GIVEN_UP,
+            Remembered::Settled { at, .. } => at.elapsed() < GIVEN_UP,
         })
     }
 

@@ -104,6 +104,13 @@ impl Ready<'_> {
         self.statement.sql.hash(&mut hasher);
         self.names.hash(&mut hasher);
         self.hints().use_index.len().hash(&mut hasher);
+        // An index that comes, goes or becomes valid is a new question.
+        for index in &self.facts.indexes {
+            index
+                .as_ref()
+                .map(|i| (i.oid.0, i.is_valid))
+                .hash(&mut hasher);
+        }
         if with_values {
             format!("{:?}", self.statement.binds).hash(&mut hasher);
         }
@@ -281,24 +288,23 @@ impl Hinted {
             let (forced, preferred) = score(ready, found);
             forced + preferred == possible
         };
-        let remembered = match memory.recall(keys.0) {
-            Some(Remembered::Rung(rung)) => rung,
-            _ => 0,
-        };
-        let mut best = attempt(connection, ready, remembered, String::new()).await?;
+        let mut first = 0;
+        // What is required is tried each time.
+        if ready.hints().force_index.is_empty()
+            && let Some(Remembered::Settled { rung, reasons, .. }) = memory.recall(keys.1)
+        {
+            let again = attempt(connection, ready, rung, String::new()).await?;
+            if let Some(verdicts) = as_before(ready, &again, reasons) {
+                return Ok((again, verdicts));
+            }
+        } else if let Some(Remembered::Rung(rung)) = memory.recall(keys.0) {
+            first = rung;
+        }
+        let mut best = attempt(connection, ready, first, String::new()).await?;
         let mut in_force = true;
         if !is_whole(&best) {
-            if score(ready, &best) == (0, 0)
-                && let Some(Remembered::GivenUp(reasons, _)) = memory.recall(keys.1)
-            {
-                if remembered != 0 {
-                    best = attempt(connection, ready, 0, String::new()).await?;
-                }
-                let verdicts = reasons.into_iter().map(Verdict::Refused).collect();
-                return Ok((best, verdicts));
-            }
             for (rung, comment) in steps(ready) {
-                if comment.is_empty() && rung == remembered {
+                if comment.is_empty() && rung == first {
                     continue;
                 }
                 let found = attempt(connection, ready, rung, comment).await?;
@@ -349,11 +355,18 @@ impl Hinted {
             }
             verdicts.push(Verdict::Refused(reason));
         }
-        if verdicts.iter().all(|v| matches!(v, Verdict::Refused(_))) {
-            let reasons = verdicts.iter().map(Verdict::text).collect();
-            memory.keep(by_value, Remembered::GivenUp(reasons, Instant::now()));
-        } else if best.comment.is_empty() {
-            memory.keep(by_text, Remembered::Rung(best.rung));
+        if best.comment.is_empty() {
+            let followed = verdicts.iter().all(|v| matches!(v, Verdict::Followed(_)));
+            if followed {
+                memory.keep(by_text, Remembered::Rung(best.rung));
+            } else {
+                let settled = Remembered::Settled {
+                    rung: best.rung,
+                    reasons: verdicts.iter().map(Verdict::reason).collect(),
+                    at: Instant::now(),
+                };
+                memory.keep(by_value, settled);
+            }
         }
         if in_force {
             return Ok((best, verdicts));
@@ -364,6 +377,18 @@ impl Hinted {
         let again = attempt(connection, ready, best.rung, best.comment).await?;
         Ok((again, verdicts))
     }
+}
+
+/// What was said of each hint a moment ago, where the same indexes are still used.
+fn as_before(ready: &Ready<'_>, now: &Try, reasons: Vec<Option<String>>) -> Option<Vec<Verdict>> {
+    let verdicts = ready.facts.indexes.iter().zip(reasons);
+    verdicts
+        .map(|(index, reason)| match (index, reason) {
+            (Some(index), None) => now.uses(index).then(|| Verdict::Followed(how(now))),
+            (Some(index), Some(_)) if now.uses(index) => None,
+            (_, reason) => reason.map(Verdict::Refused),
+        })
+        .collect()
 }
 
 /// Begins the transaction of a hinted run, which its lease ends; that of a snapshot that is held is

@@ -14,10 +14,11 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Its words.
-    pub fn text(&self) -> String {
+    /// Why it does not.
+    pub fn reason(&self) -> Option<String> {
         match self {
-            Self::Followed(text) | Self::Refused(text) => text.clone(),
+            Self::Followed(_) => None,
+            Self::Refused(reason) => Some(reason.clone()),
         }
     }
 }
