@@ -21,6 +21,9 @@ mod store;
 mod whatif;
 mod workload;
 
+#[cfg(test)]
+mod tests;
+
 pub use definition::Definition;
 pub use job::{Job, Stop};
 pub use maintain::Maintenance;
