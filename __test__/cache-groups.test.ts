@@ -94,7 +94,7 @@ function made(next: () => number, now: number): NewEvent {
 const sorted = (query: EventQuery, rows: object[]) =>
   query.orderBy || query.timeBucket ? rows : rows.map(row => JSON.stringify(row)).sort()
 
-describe.each(Object.entries(DELTA))('%s', (name, query) => {
+describe.each(Object.entries(DELTA))('%s', (_, query) => {
   it('is what a direct read gives, after every batch of new events', async () => {
     const seed = Number(process.env.TAMMA_SEED ?? Date.now() % 1e6)
     const next = random(seed)
@@ -109,7 +109,9 @@ describe.each(Object.entries(DELTA))('%s', (name, query) => {
       expect(sorted(query, kept.rows), `seed ${seed}, round ${round}`).toEqual(sorted(query, before.rows))
       expect(kept.nextCursor).toBe(before.nextCursor)
     }
-    expect([...outcomes].sort()).toEqual(name === 'groups alone' ? expect.anything() : ['delta', 'miss'])
+    // Nothing was read anew but the first time; where no new event matched, nothing was read at all.
+    outcomes.delete('memory')
+    expect([...outcomes].sort()).toEqual(['delta', 'miss'])
   })
 })
 
@@ -180,7 +182,9 @@ it('partitions: attached, detached, truncated and written to directly', async ()
   expect((await count())[1]).toBe(1)
   await insert('p1', '2024-01-06Z')
   expect((await count())[1]).toBe(2)
-  await admin.query(`CREATE TABLE p2 (LIKE events INCLUDING ALL)`)
+  await admin.query(
+    `CREATE TABLE p2 (LIKE events INCLUDING ALL EXCLUDING IDENTITY); ALTER TABLE p2 ALTER COLUMN position SET DEFAULT 1`
+  )
   await insert('p2', '2024-02-05Z')
   expect((await count())[1]).toBe(2)
   await admin.query(`BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE;

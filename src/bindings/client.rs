@@ -160,7 +160,7 @@ impl NativeClient {
     /// The plan of a query.
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn explain(&self, env: Env, query: String, options: Option<String>) -> Result<Made> {
-        let engine = Arc::clone(&self.engine);
+        let (engine, cache) = (Arc::clone(&self.engine), self.cache());
         promised(&self.port, env, async move {
             let options = call_options(options)?;
             let options = ExplainOptions {
@@ -169,7 +169,11 @@ impl NativeClient {
             };
             match matching::explain(&engine, &query, &options).await? {
                 Some(plan) => Ok(plan),
-                None => engine.explain(&query, options).await,
+                None => {
+                    let mut told = engine.explain(&query, options).await?;
+                    cache.explain(&engine, &query, &mut told).await?;
+                    Ok(told)
+                }
             }
         })
     }

@@ -8,6 +8,7 @@
 mod answer;
 mod attempt;
 mod by_hand;
+mod explain;
 mod fresh;
 mod glob;
 mod grouped;
@@ -101,13 +102,12 @@ impl Cache {
         query: &str,
         options: &RunOptions,
     ) -> Result<Option<Run>> {
-        // The hint has no other name, so a query without the word has none. A snapshot that is held is
-        // what its queries are to see.
-        if options.snapshot.is_some() || !query.contains("\"cache\"") {
+        // A snapshot that is held is what its queries are to see.
+        if options.snapshot.is_some() {
             return Ok(None);
         }
         let started = Instant::now();
-        let Some(plan) = self.plans.of(engine, query)? else {
+        let Some(plan) = self.plan_of(engine, query)? else {
             return Ok(None);
         };
         let needed = self.options.freshness(&plan.freshness, engine)?;
@@ -132,6 +132,14 @@ impl Cache {
             started,
             ..run
         }))
+    }
+
+    fn plan_of(&self, engine: &Arc<Engine>, query: &str) -> Result<Option<Arc<Plan>>> {
+        // The hint has no other name, so a query without the word has none.
+        if !query.contains("\"cache\"") {
+            return Ok(None);
+        }
+        self.plans.of(engine, query)
     }
 
     /// The key of a query's result.
