@@ -65,6 +65,25 @@ const DELTA: Record<string, EventQuery> = {
     timeWindow: window
   },
   months: { filter: {}, timeBucket: { interval: '1 month' }, aggregates },
+  'what only whole buckets tell': {
+    filter: {},
+    timeBucket: { interval: '1 day', timeZone: 'America/New_York', fill: 'null' },
+    groupBy: ['data.k'],
+    aggregates: [
+      { fn: 'median', field: 'data.n', as: 'median' },
+      { fn: 'percentile', percentile: 0.95, field: 'data.n', as: 'p95' },
+      { fn: 'mode', field: 'tags.b', as: 'mode' },
+      { fn: 'countDistinct', field: 'data.k', as: 'kinds' },
+      { fn: 'first', field: 'data.n', as: 'first' },
+      { fn: 'last', field: 'tags.a', as: 'last' }
+    ],
+    timeWindow: window
+  },
+  'months, whole': {
+    filter: { tags: { a: ['x', 'y'] } },
+    timeBucket: { interval: '1 month' },
+    aggregates: [{ fn: 'median', field: 'data.n', as: 'm' }]
+  },
   'a window that ends at the clock': {
     filter: {},
     timeBucket: { interval: '1 minute', fill: 'zero' },

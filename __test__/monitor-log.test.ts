@@ -188,7 +188,7 @@ test('the health of a server that is well', async () => {
       extensions: expect.arrayContaining(['plpgsql'])
     },
     redis: { enabled: false, connected: false },
-    capabilities: expect.objectContaining({ events: true, tokens: true, queryLog: true, cache: false }),
+    capabilities: expect.objectContaining({ events: true, tokens: true, queryLog: true, cache: true }),
     slowQueryRatio: 0,
     cacheHitRate: 0,
     optimalIndexRatio: 0,

@@ -10,6 +10,7 @@ use super::answer::{answer, promised};
 use super::client::NativeClient;
 use super::port::Port;
 use super::value::Made;
+use crate::cache::Cache;
 use crate::exec::Engine;
 use crate::monitor::{Monitor, Order};
 
@@ -18,6 +19,7 @@ use crate::monitor::{Monitor, Order};
 pub struct NativeMonitor {
     engine: Arc<Engine>,
     monitor: Arc<Monitor>,
+    cache: Arc<Cache>,
     port: Arc<Port>,
 }
 
@@ -31,6 +33,7 @@ impl NativeMonitor {
             engine,
             port,
             monitor: client.monitor(),
+            cache: client.cache(),
         }
     }
 
@@ -82,11 +85,12 @@ impl NativeMonitor {
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn health(&self, env: Env) -> Result<Made> {
         let (engine, monitor) = (Arc::clone(&self.engine), Arc::clone(&self.monitor));
-        promised(
-            &self.port,
-            env,
-            async move { Ok(monitor.health(&engine).await) },
-        )
+        let cache = Arc::clone(&self.cache);
+        promised(&self.port, env, async move {
+            let mut health = monitor.health(&engine).await;
+            cache.add_health(&mut health);
+            Ok(health)
+        })
     }
 
     /// Resolves once what waits was written, or could not be.

@@ -21,7 +21,7 @@ use crate::exec::{
 };
 use crate::model::{Error, Result};
 use crate::query::Cursor;
-use crate::sql::{Base, MOST_NEW, Stamped, Statement, check, fill, merged_list};
+use crate::sql::{Base, MOST_NEW, Merge as Parts, Stamped, Statement, check, fill, merged_list};
 
 /// A run that the cache answers.
 pub struct Cached {
@@ -145,6 +145,7 @@ impl Cached {
     ) -> Batch {
         let body = &answer.body;
         frame.ticket.set_made(body.rows, body.bytes() as u64);
+        frame.ticket.set_cache(outcome.name());
         let mut end = frame.end(body.rows, &answer.seen);
         end["cache"] = outcome.name().into();
         if let Some(keys) = &body.cursor {
@@ -199,6 +200,7 @@ impl Cached {
         if let Some(answer) = kept
             && let Some(stamp) = &answer.stamp
         {
+            connection.plan_once(true).await?;
             let verdict = match (&self.plan.query.grouping, &answer.body.states) {
                 (Some(grouping), Some(states)) => {
                     (self.add_new(frame, connection, (answer, stamp), (grouping, states))).await?
@@ -218,8 +220,14 @@ impl Cached {
                 });
             }
         }
+        connection.plan_once(false).await?;
         match (&self.plan.query.grouping, self.plan.merge) {
-            (Some(grouping), Merge::States) => self.read_groups(frame, connection, grouping).await,
+            (Some(grouping), Merge::States) => {
+                (self.read_groups(frame, connection, (grouping, Parts::States))).await
+            }
+            (Some(grouping), Merge::Buckets) => {
+                (self.read_groups(frame, connection, (grouping, Parts::Apart))).await
+            }
             _ => self.read(frame, connection).await,
         }
     }
@@ -462,7 +470,7 @@ impl<'s> Gathered<'s> {
         let config = &frame.engine.config;
         let (ids, id_column) = match cached.plan.merge {
             Merge::Rows(column) => (Some(Vec::new()), column),
-            Merge::Anew | Merge::States => (None, 0),
+            Merge::Anew | Merge::States | Merge::Buckets => (None, 0),
         };
         Self {
             writer: RowWriter::new(statement, config.bigint, Some(config.limits)),

@@ -18,7 +18,7 @@ use crate::exec::{Connection, Frame, Stop, arguments, sql_text};
 use crate::model::time::Timestamp;
 use crate::query::Grouping;
 use crate::sql::{
-    MOST_NEW, Partial, Purpose, StampedStates, compacted, fill_states, merged, new_states,
+    MOST_NEW, Merge, Partial, Purpose, StampedStates, compacted, fill_states, merged, new_states,
 };
 
 impl Cached {
@@ -27,15 +27,15 @@ impl Cached {
         &self,
         frame: &Frame<'_>,
         connection: &mut Connection,
-        grouping: &Grouping,
+        (grouping, merge): (&Grouping, Merge),
     ) -> Result<Brought, Stop> {
         let target = frame.engine.target();
         loop {
             let partitioned = self.cache.partitioned.load(Ordering::Relaxed);
-            let stamped = fill_states(&self.plan.query, grouping, &target, partitioned)
+            let stamped = fill_states(&self.plan.query, grouping, &target, (merge, partitioned))
                 .map_err(Stop::Refused)?;
             let sent = Instant::now();
-            let (mut states, said) = contributions(connection, &stamped).await?;
+            let (mut states, said) = contributions(connection, &stamped, merge).await?;
             if said.is_partitioned() && !partitioned {
                 // Once more, with a fingerprint of all partitions.
                 self.cache.partitioned.store(true, Ordering::Relaxed);
@@ -61,11 +61,17 @@ impl Cached {
         (grouping, states): (&Grouping, &States),
     ) -> Result<Verdict, Stop> {
         let told = &self.cache.stats;
+        let merge = states.merge();
         let target = frame.engine.target();
-        let stamped = new_states(&self.plan.query, grouping, &target, self.base(stamp))
-            .map_err(Stop::Refused)?;
+        let stamped = new_states(
+            &self.plan.query,
+            grouping,
+            &target,
+            (merge, self.base(stamp)),
+        )
+        .map_err(Stop::Refused)?;
         let sent = Instant::now();
-        let (new, said) = contributions(connection, &stamped).await?;
+        let (new, said) = contributions(connection, &stamped, merge).await?;
         told.checks.add(1);
         let Some(news) = said.news().filter(|_| is_believed(stamp, &said)) else {
             return Ok(Verdict::Void);
@@ -130,7 +136,7 @@ impl Cached {
         let target = frame.engine.target();
         let Partial { sql, binds, types } = compacted(grouping, &target, &states.merged());
         let values = arguments(&binds).map_err(Stop::Refused)?;
-        let mut compact = States::new(&types);
+        let mut compact = States::new(&types, states.merge());
         let mut rows = sqlx::query_with(sql_text(&sql), values).fetch(&mut connection.driver);
         while let Some(row) = rows.try_next().await? {
             compact.push(&row).map_err(Stop::Ours)?;
@@ -144,18 +150,18 @@ impl Cached {
 async fn contributions(
     connection: &mut Connection,
     stamped: &StampedStates,
+    merge: Merge,
 ) -> Result<(States, Said), Stop> {
     let Partial { sql, binds, types } = &stamped.partial;
     let values = arguments(binds).map_err(Stop::Refused)?;
-    let mut states = States::new(types);
+    let mut states = States::new(types, merge);
     let mut found = None;
     let mut rows = sqlx::query_with(sql_text(sql), values).fetch(&mut connection.driver);
     while let Some(row) = rows.try_next().await? {
         if found.is_none() {
             found = Some(said(&row, types.len())?);
         }
-        // The last column of a contribution is a constant.
-        if !is_null(&row, types.len().checked_sub(1))? {
+        if !is_null(&row, Some(stamped.marker))? {
             states.push(&row).map_err(Stop::Ours)?;
         }
         // The JavaScript thread may be the one that polls.

@@ -206,6 +206,19 @@ impl Cache {
         told
     }
 
+    /// Adds to a health report what it says of the cache: why it can't be exact is a problem.
+    pub fn add_health(&self, health: &mut Wire) {
+        let refusal = self.last_refusal();
+        let tokens = health["capabilities"]["tokens"].as_bool() == Some(true);
+        health["capabilities"]["cache"] = (tokens && refusal.is_none()).into();
+        health["cacheHitRate"] = self.stats.hit_rate().into();
+        health["cacheMemoryBytes"] = self.size().1.into();
+        if let (Some(refusal), Wire::Array(problems)) = (refusal, &mut health["problems"]) {
+            problems.push(format!("answers are not cached exactly: {}", refusal.reason()).into());
+            health["ok"] = false.into();
+        }
+    }
+
     /// Why answers can't be exact for now.
     pub fn inexact(&self) -> Option<Refusal> {
         let noted = self.inexact.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,7 +9,7 @@ use std::{
 use super::key::Key;
 use crate::exec::{Engine, Planned, Shape, query_wire};
 use crate::model::{Result, field::Kind};
-use crate::query::{Condition, EventQuery, Freshness, Function, Source, Test, Window};
+use crate::query::{Aggregate, Condition, EventQuery, Freshness, Function, Source, Test, Window};
 use crate::sql::{Purpose, compile, has_states, is_of_the_clock};
 
 /// A query as the cache knows it.
@@ -39,6 +39,8 @@ pub enum Merge {
     Rows(usize),
     /// What the new events contribute to each group is added to what is kept of it.
     States,
+    /// The buckets that have new events are read anew, the others kept.
+    Buckets,
 }
 
 impl Plan {
@@ -96,15 +98,18 @@ fn merge(query: &EventQuery, planned: &Planned) -> Merge {
     }
     if let Some(grouping) = &query.grouping {
         // The first and the last value go by the events' time, which late events do not keep to.
-        let mergeable = grouping.aggregates.iter().all(|aggregate| {
+        let adds = |aggregate: &Aggregate| {
             has_states(aggregate) && !matches!(aggregate.function, Function::First | Function::Last)
-        });
-        // Without buckets, what leaves a window that ends at the clock can't be told apart.
-        let slides = grouping.bucket.is_none() && is_of_the_clock(query);
-        return if mergeable && !slides {
-            Merge::States
-        } else {
-            Merge::Anew
+        };
+        return match &grouping.bucket {
+            _ if grouping.aggregates.iter().all(adds)
+                && (grouping.bucket.is_some() || !is_of_the_clock(query)) =>
+            {
+                Merge::States
+            }
+            Some(_) => Merge::Buckets,
+            // Without buckets, what leaves a window that ends at the clock can't be told apart.
+            None => Merge::Anew,
         };
     }
     if query.offset.is_some_and(|o| o > 0) {

@@ -4,7 +4,7 @@
 //! server adds them up where an answer is made of them. So the answer is the server's own arithmetic,
 //! `numeric` sums lose nothing, and groups are equal where the server says so.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use sqlx::{Row, ValueRef, postgres::PgRow};
 
@@ -15,6 +15,7 @@ use crate::sql::{Bind, Merge, Merged, Typed};
 #[derive(Clone, Debug)]
 pub struct States {
     types: Arc<[Typed]>,
+    merge: Merge,
     columns: Vec<Arc<Vec<u8>>>,
     rows: i32,
     /// How many there were when each group had one.
@@ -28,9 +29,10 @@ pub const MOST_GROUPS: i32 = 100_000;
 
 impl States {
     /// None yet.
-    pub fn new(types: &[Typed]) -> Self {
+    pub fn new(types: &[Typed], merge: Merge) -> Self {
         Self {
             types: types.into(),
+            merge,
             columns: vec![Arc::default(); types.len()],
             rows: 0,
             compact: 0,
@@ -72,14 +74,27 @@ impl States {
         self.rows
     }
 
-    /// Whether groups have so many that adding them up pays.
-    pub const fn is_loose(&self) -> bool {
-        self.rows > self.compact.saturating_mul(2).saturating_add(LOOSE)
+    /// What they hold.
+    pub const fn merge(&self) -> Merge {
+        self.merge
     }
 
-    /// These, and newer ones behind them.
+    /// Whether groups have so many that adding them up pays.
+    pub const fn is_loose(&self) -> bool {
+        matches!(self.merge, Merge::States)
+            && self.rows > self.compact.saturating_mul(2).saturating_add(LOOSE)
+    }
+
+    /// These, and newer ones behind them, or in the place of those of the same buckets where groups are
+    /// whole.
     pub fn with(&self, newer: &Self) -> Self {
-        let mut both = self.clone();
+        let mut both = match self.merge {
+            Merge::States => self.clone(),
+            Merge::Apart => {
+                let touched: HashSet<Timestamp> = newer.buckets().collect();
+                self.where_bucket(|at| !touched.contains(&at))
+            }
+        };
         for (column, more) in both.columns.iter_mut().zip(&newer.columns) {
             Arc::make_mut(column).extend_from_slice(more);
         }
@@ -87,17 +102,25 @@ impl States {
         both
     }
 
-    /// Those of buckets that begin no earlier: the bucket is the first column.
+    /// Those of buckets that begin no earlier.
     pub fn since(&self, first: Timestamp) -> Self {
-        let mut kept = Self::new(&self.types);
+        self.where_bucket(|at| at >= first)
+    }
+
+    /// Where the bucket of each begins: the first column.
+    fn buckets(&self) -> impl Iterator<Item = Timestamp> {
+        let mut rest = self.columns.first().map_or(&[][..], |c| c.as_slice());
+        std::iter::from_fn(move || take(&mut rest)).filter_map(begins)
+    }
+
+    fn where_bucket(&self, wanted: impl Fn(Timestamp) -> bool) -> Self {
+        let mut kept = Self::new(&self.types, self.merge);
         kept.compact = self.compact;
         let mut rests: Vec<&[u8]> = self.columns.iter().map(|c| c.as_slice()).collect();
         for _ in 0..self.rows {
             let values: Option<Vec<_>> = rests.iter_mut().map(take).collect();
             let Some(values) = values else { break };
-            let begins = values.first().and_then(|v| v.get(4..)?.try_into().ok());
-            let begins = begins.map(|bytes| Timestamp::from_postgres(i64::from_be_bytes(bytes)));
-            if begins.is_some_and(|at| at < first) {
+            if (values.first().and_then(|v| begins(v))).is_some_and(|at| !wanted(at)) {
                 continue;
             }
             for (column, value) in kept.columns.iter_mut().zip(values) {
@@ -123,7 +146,7 @@ impl States {
                     }
                 })
                 .collect(),
-            merge: Merge::States,
+            merge: self.merge,
         }
     }
 
@@ -131,6 +154,12 @@ impl States {
     pub fn weight(&self) -> usize {
         self.columns.iter().map(|c| c.capacity() + 48).sum()
     }
+}
+
+/// The time in a value that has its length before it.
+fn begins(value: &[u8]) -> Option<Timestamp> {
+    let bytes = value.get(4..)?.try_into().ok()?;
+    Some(Timestamp::from_postgres(i64::from_be_bytes(bytes)))
 }
 
 /// The next value of a column, its length before it.
@@ -166,6 +195,7 @@ mod tests {
         let (early, late) = (at(5), at(7));
         let states = States {
             types: [Typed::Time, Typed::Text].into(),
+            merge: Merge::States,
             columns: vec![
                 column(&[Some(&early), Some(&late), Some(&early)]),
                 column(&[Some(b"a"), None, Some(b"")]),
@@ -178,6 +208,16 @@ mod tests {
         assert_eq!(*kept.columns[0], *column(&[Some(&late)]));
         assert_eq!(*kept.columns[1], *column(&[None]));
         assert_eq!(states.since(Timestamp::from_micros(5)).rows(), 3);
+        let whole = States {
+            merge: Merge::Apart,
+            ..states.clone()
+        };
+        let replaced = whole.with(&kept);
+        assert_eq!(replaced.rows(), 3);
+        assert_eq!(
+            *replaced.columns[1],
+            *column(&[Some(b"a"), Some(b""), None])
+        );
         let both = kept.with(&states);
         assert_eq!(
             (both.rows(), both.since(Timestamp::from_micros(9)).rows()),

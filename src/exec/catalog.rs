@@ -61,9 +61,14 @@ pub const SNAPSHOT: &str = "SELECT pg_current_snapshot()::text";
 /// The isolation of the exact cache: READ COMMITTED plans a statement before it takes its snapshot, and
 /// a partition that is attached between the two would be missing from an answer that claims to have
 /// seen it. As a default of the session it costs no round trip.
-pub const REPEATABLE_READ: &str = "SET default_transaction_isolation = 'repeatable read'";
+pub const REPEATABLE_READ: &str = "SET default_transaction_isolation = 'repeatable read'; \
+    SET plan_cache_mode = force_generic_plan";
 /// The isolation that the server has for others.
-pub const DEFAULT_ISOLATION: &str = "RESET default_transaction_isolation";
+pub const DEFAULT_ISOLATION: &str = "RESET default_transaction_isolation; RESET plan_cache_mode";
+/// A check is planned once: planning takes longer than it.
+pub const GENERIC_PLANS: &str = "SET plan_cache_mode = force_generic_plan";
+/// What is read anew is planned as the server thinks best.
+pub const DEFAULT_PLANS: &str = "RESET plan_cache_mode";
 
 /// The end of it, and of locks of the session, which a transaction's end does not release.
 pub const ROLL_BACK: &str = "ROLLBACK; SELECT pg_advisory_unlock_all()";

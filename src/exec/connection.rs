@@ -33,6 +33,8 @@ pub struct Connection {
     pub repeatable: bool,
     /// The session's `statement_timeout` in milliseconds; 0 for none.
     pub backstop: u64,
+    /// Whether its statements are planned once, whatever their values: those of a check.
+    generic: bool,
     /// The snapshot text at the time it was opened: a bound for tokens of empty answers.
     pub snapshot: String,
     /// Which database it is connected to.
@@ -103,6 +105,7 @@ impl Connection {
             outdated: false,
             repeatable: false,
             backstop: 0,
+            generic: false,
             opened: now,
             idle_since: now,
             _open: open,
@@ -170,7 +173,23 @@ impl Connection {
             catalog::DEFAULT_ISOLATION
         };
         sqlx::raw_sql(set).execute(&mut self.driver).await?;
-        self.repeatable = repeatable;
+        (self.repeatable, self.generic) = (repeatable, repeatable);
+        Ok(())
+    }
+
+    /// Has statements planned once and for all, or as the server thinks best, from now on. One round
+    /// trip where that is not so already.
+    pub async fn plan_once(&mut self, generic: bool) -> Result<(), sqlx::Error> {
+        if self.generic == generic {
+            return Ok(());
+        }
+        let set = if generic {
+            catalog::GENERIC_PLANS
+        } else {
+            catalog::DEFAULT_PLANS
+        };
+        sqlx::raw_sql(set).execute(&mut self.driver).await?;
+        self.generic = generic;
         Ok(())
     }
 

@@ -67,6 +67,8 @@ pub struct Ended {
     pub elapsed: Duration,
     /// How long it waited for its place and a connection; `None` where it came to neither.
     pub waited: Option<Duration>,
+    /// Where the answer came from, by its name in the API.
+    pub cache: &'static str,
     /// Rows made.
     pub rows: u64,
     /// Bytes of JSON made of them.

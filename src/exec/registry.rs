@@ -66,6 +66,7 @@ struct Progress {
     rows: AtomicU64,
     bytes: AtomicU64,
     indexes: OnceLock<Arc<[String]>>,
+    cache: OnceLock<&'static str>,
 }
 
 /// A query that runs, as it stands.
@@ -132,6 +133,7 @@ impl Registry {
                 rows: AtomicU64::new(0),
                 bytes: AtomicU64::new(0),
                 indexes: OnceLock::new(),
+                cache: OnceLock::new(),
             },
         });
         queries.running.insert(Arc::clone(&id), Arc::clone(&entry));
@@ -258,6 +260,11 @@ impl Ticket {
         let _ = self.entry.progress.indexes.set(indexes.into());
     }
 
+    /// Where the answer came from, by its name in the API, where the cache has a part in it.
+    pub fn set_cache(&self, outcome: &'static str) {
+        let _ = self.entry.progress.cache.set(outcome);
+    }
+
     /// How much was made so far.
     pub fn set_made(&self, rows: u64, bytes: u64) {
         self.entry.progress.rows.store(rows, Ordering::Relaxed);
@@ -277,6 +284,7 @@ impl Ticket {
             started_at: progress.started_at,
             elapsed: progress.started.elapsed(),
             waited: waited.map(Duration::from_micros),
+            cache: progress.cache.get().copied().unwrap_or("off"),
             rows: progress.rows.load(Ordering::Relaxed),
             bytes: progress.bytes.load(Ordering::Relaxed),
             indexes: progress.indexes.get().cloned(),

@@ -172,6 +172,7 @@ mod tests {
             started_at: SystemTime::now(),
             elapsed: Duration::from_millis(took),
             waited: Some(Duration::from_micros(5)),
+            cache: "off",
             rows: 3,
             bytes: 100,
             indexes: None,

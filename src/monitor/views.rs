@@ -77,7 +77,7 @@ fn ended(run: &Ended, plans: &Plans) -> Wire {
         "executionTime": millis(micros(run.elapsed)),
         "rowsReturned": run.rows,
         "bytesReturned": run.bytes,
-        "cache": "off",
+        "cache": run.cache,
         "indexesUsed": [],
     });
     if let Some((code, sql_state)) = &run.failure {

@@ -12,7 +12,7 @@
 
 use super::bucket::Time;
 use super::field::EVENTS;
-use super::partial::{Partial, states};
+use super::partial::{Merge, Partial, Typed, states};
 use super::select::{Purpose, Statement, Target, compile};
 use super::writer::{Bind, Writer};
 use crate::model::{
@@ -22,7 +22,7 @@ use crate::model::{
     table::{TRANSACTION_ID, quote_ident},
     time::Timestamp,
 };
-use crate::query::{EventQuery, Grouping, Window};
+use crate::query::{Bucket, EventQuery, Every, Grouping, Window};
 
 /// The settings that an answer can depend on, and whose it is, as one number in text.
 pub const REALM: &str = "hashtextextended(concat_ws(',', current_user, current_setting('search_path'), \
@@ -44,9 +44,26 @@ pub struct Stamped {
 /// A statement of contributions to groups, whose rows carry the stamp.
 #[derive(Clone, Debug)]
 pub struct StampedStates {
-    /// The text and values, and the columns of the contributions. Where the last of them is NULL there
-    /// is no row, only the stamp, which stands behind it.
+    /// The text and values, and the columns of the contributions. Behind them stands the stamp.
     pub partial: Partial,
+    /// The column that is NULL where there is no row, only the stamp.
+    pub marker: usize,
+}
+
+impl StampedStates {
+    fn of(w: Writer<'_>, types: Vec<Typed>, merge: Merge) -> Self {
+        let (sql, binds) = w.finish();
+        let marker = match merge {
+            // A constant, behind the others.
+            Merge::States => types.len().saturating_sub(1),
+            // The bucket.
+            Merge::Apart => 0,
+        };
+        Self {
+            partial: Partial { sql, binds, types },
+            marker,
+        }
+    }
 }
 
 /// What a check begins from.
@@ -133,21 +150,20 @@ pub fn fill_states(
     query: &EventQuery,
     grouping: &Grouping,
     target: &Target,
-    partitioned: bool,
+    (merge, partitioned): (Merge, bool),
 ) -> Result<StampedStates> {
-    let Partial { sql, binds, types } = states(query, grouping, target, None)?;
+    let Partial { sql, binds, types } = states(query, grouping, target, (merge, None))?;
     let mut w = Writer::behind_binds(&target.table, binds);
     w.beside(&sql, |w| {
         w.sql("concat_ws('|', ");
         w.stamp_fields(query, partitioned, None);
         w.sql(")");
     });
-    let (sql, binds) = w.finish();
-    let partial = Partial { sql, binds, types };
-    Ok(StampedStates { partial })
+    Ok(StampedStates::of(w, types, merge))
 }
 
-/// The contributions of the new events alone. Behind the stamp stands what stands there of a check.
+/// The contributions of the new events alone; where groups are whole, those of all events in the buckets
+/// that have new ones. Behind the stamp stands what stands there of a check.
 ///
 /// # Errors
 /// Those of the query's cursor.
@@ -155,11 +171,18 @@ pub fn new_states(
     query: &EventQuery,
     grouping: &Grouping,
     target: &Target,
-    base: Base<'_>,
+    (merge, base): (Merge, Base<'_>),
 ) -> Result<StampedStates> {
-    let Partial { sql, binds, types } = states(query, grouping, target, Some("d"))?;
+    let from = match merge {
+        Merge::States => "d",
+        Merge::Apart => "t",
+    };
+    let Partial { sql, binds, types } = states(query, grouping, target, (merge, Some(from)))?;
     let mut w = Writer::behind_binds(&target.table, binds);
     w.news(base.snapshot);
+    if let (Merge::Apart, Some(bucket)) = (merge, &grouping.bucket) {
+        w.touched(query, bucket);
+    }
     w.sql(" ").beside(&sql, |w| {
         w.sql("concat_ws('|', ");
         w.stamp_fields(query, base.partitioned, Some(base));
@@ -168,9 +191,7 @@ pub fn new_states(
         // Buckets that have left the window are known by where they begin.
         w.sql("), false)");
     });
-    let (sql, binds) = w.finish();
-    let partial = Partial { sql, binds, types };
-    Ok(StampedStates { partial })
+    Ok(StampedStates::of(w, types, merge))
 }
 
 fn compile_from(
@@ -347,6 +368,34 @@ impl Writer<'_> {
             .sql(TRANSACTION_ID)
             .sql(" < p.hi LIMIT ");
         self.number(MOST_NEW + 1).sql(") AS x)");
+    }
+
+    /// All events of the buckets that have new ones, as relation `t`: each bucket is read by the index on
+    /// the time, so a late event costs no more than its own.
+    fn touched(&mut self, query: &EventQuery, bucket: &Bucket) {
+        const DAY: u64 = 86_400_000_000;
+        let table = self.table;
+        let time = quote_ident(table.columns.of(Column::Timestamp));
+        let starts = |w: &mut Self, relation: &'static str| {
+            w.bucket_start(bucket, &|w| {
+                w.sql(relation).sql(".").sql(&time);
+            });
+        };
+        self.sql(", b AS MATERIALIZED (SELECT DISTINCT ");
+        starts(self, "e");
+        self.sql(" AS k FROM d AS e");
+        self.row_filter(query);
+        self.sql("), t AS (SELECT x.* FROM b CROSS JOIN LATERAL (SELECT * FROM ");
+        self.sql(&table.quoted()).sql(" AS x WHERE x.").sql(&time);
+        self.sql(" >= b.k AND x.").sql(&time).sql(" < b.k + ");
+        // No shorter than the bucket, and longer where its zone turns the clock back.
+        self.interval(match bucket.every {
+            Every::Micros(length) => length.saturating_add(DAY),
+            Every::Months(months) => u64::from(months).saturating_mul(31 * DAY) + DAY,
+        });
+        self.sql(" OFFSET 0) AS x WHERE ");
+        starts(self, "x");
+        self.sql(" = b.k)");
     }
 
     /// Whether a row has left the window since.

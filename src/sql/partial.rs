@@ -173,13 +173,13 @@ pub fn states(
     query: &EventQuery,
     grouping: &Grouping,
     target: &Target,
-    stand_in: Option<&'static str>,
+    (merge, stand_in): (Merge, Option<&'static str>),
 ) -> Result<Partial> {
     let page = Page::of(query, query.identity(&target.table.quoted()))?;
     let mut w = Writer::new(&target.table);
     w.frozen_clock = page.clock;
     w.stand_in = stand_in;
-    let types = w.contributions(grouping, Merge::States, 0);
+    let types = w.contributions(grouping, merge, 0);
     w.relations(query).row_filter(query);
     w.group_by_place(grouping.key_columns().len());
     let (sql, binds) = w.finish();
