@@ -167,14 +167,12 @@ impl NativeClient {
                 analyze: options.analyze,
                 run: options.run(),
             };
-            match matching::explain(&engine, &query, &options).await? {
-                Some(plan) => Ok(plan),
-                None => {
-                    let mut told = engine.explain(&query, options).await?;
-                    cache.explain(&engine, &query, &mut told).await?;
-                    Ok(told)
-                }
+            if let Some(plan) = matching::explain(&engine, &query, &options).await? {
+                return Ok(plan);
             }
+            let mut told = engine.explain(&query, options).await?;
+            cache.explain(&engine, &query, &mut told).await?;
+            Ok(told)
         })
     }
 

@@ -16,6 +16,7 @@ use super::catalog;
 use crate::model::token::Origin;
 
 /// An open connection, the backend it talks to, and when it was opened.
+#[allow(clippy::struct_excessive_bools)] // Each is a state of its own of the session.
 pub struct Connection {
     /// The driver's connection.
     pub driver: PgConnection,
