@@ -372,13 +372,22 @@ impl<'w, 'a> Columns<'w, 'a> {
             });
         }
         let count = |columns: &mut Self, field: Option<&Field>| {
-            columns.add(Typed::Integer, |w| {
-                w.sql("count(");
-                match field {
-                    Some(field) => w.numbers(field),
-                    None => w.sql("*"),
-                };
-                w.sql(")").only(aggregate);
+            columns.add(Typed::Integer, |w| match field {
+                // Which of them are numbers is cheaper to tell than the numbers are to read.
+                Some(field) if field.kind() == Kind::Json => {
+                    w.sql("count(*) FILTER (WHERE jsonb_typeof(").field(field);
+                    w.sql(") = 'number'");
+                    if let Some(filter) = aggregate.filter.as_ref().filter(|f| !f.is_always()) {
+                        w.sql(" AND ").condition(filter);
+                    }
+                    w.sql(")");
+                }
+                Some(field) => {
+                    w.sql("count(").numbers(field).sql(")").only(aggregate);
+                }
+                None => {
+                    w.sql("count(*)").only(aggregate);
+                }
             });
         };
         let sum = |columns: &mut Self, field: &Field, squared: bool| {
