@@ -48,18 +48,22 @@ class QueryCache {
 
   async delete(queryKey) {
     this.#cache.remove(text(queryKey, 'queryKey'))
+    unwrap(await this.#cache.forgetShared())
   }
 
   async clear() {
     this.#cache.clear()
+    unwrap(await this.#cache.forgetShared())
   }
 
   async invalidateByPattern(pattern) {
     this.#cache.invalidate(text(pattern, 'pattern'))
+    unwrap(await this.#cache.forgetShared())
   }
 
   async invalidateByTable(table) {
     this.#cache.invalidateTable(text(table, 'table'))
+    unwrap(await this.#cache.forgetShared())
   }
 
   async getCacheStats() {

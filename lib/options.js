@@ -6,8 +6,8 @@ const { EventsError } = require('./errors.js')
 
 const CORE = ['table', 'pool', 'limits', 'bigint', 'immutable']
 /** Of the contract, and without effect in this version: said aloud, once, at connect. */
-const LATER = ['replicas', 'redis']
-const OTHER = ['url', 'embedded', 'migrate', 'monitor', 'maintenance', 'cache', 'onLog']
+const LATER = ['replicas']
+const OTHER = ['url', 'embedded', 'migrate', 'monitor', 'maintenance', 'cache', 'redis', 'onLog']
 
 function invalid(path, problem) {
   return new EventsError('INVALID_QUERY', `${path}: ${problem}`, { path })
@@ -57,12 +57,20 @@ function connectOptions(given = {}) {
   return {
     core,
     monitor: options.monitor ?? {},
-    cache: options.cache ?? {},
+    cache: withRedis(options),
     maintenance: options.maintenance,
     onLog: options.onLog,
     embedded,
     migrate: boolean(options, 'migrate') ?? embedded !== undefined
   }
+}
+
+/** The cache's options; where Redis is belongs to them. */
+function withRedis({ cache = {}, redis }) {
+  const isObject = cache !== null && typeof cache === 'object' && !Array.isArray(cache)
+  if (isObject && Object.hasOwn(cache, 'redis'))
+    throw invalid('cache.redis', 'is not an option: redis stands beside it')
+  return redis === undefined || !isObject ? cache : { ...cache, redis }
 }
 
 /** How to start the embedded server; undefined where a url says where the server is. */

@@ -55,6 +55,8 @@ export declare class NativeCache {
   invalidate(pattern: string): void
   /** Forgets the answers that were read from a table. */
   invalidateTable(table: string): void
+  /** Tells other processes of what was forgotten here. */
+  forgetShared(): Promise<string>
   /** Drops what has expired. */
   optimize(): Promise<string>
   /** `CacheStats`. */

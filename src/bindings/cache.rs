@@ -86,6 +86,16 @@ impl NativeCache {
         self.cache.invalidate_table(&table);
     }
 
+    /// Tells other processes of what was forgotten here.
+    #[napi(catch_unwind, ts_return_type = "Promise<string>")]
+    pub fn forget_shared(&self, env: Env) -> Result<Made> {
+        let cache = Arc::clone(&self.cache);
+        promised(&self.port, env, async move {
+            cache.forget_shared().await;
+            Ok(json!({}))
+        })
+    }
+
     /// Drops what has expired.
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn optimize(&self, env: Env) -> Result<Made> {

@@ -42,6 +42,8 @@ pub enum Outcome {
     Miss,
     /// As it was kept.
     Memory,
+    /// As another process had shared it, found true.
+    Redis,
     /// Brought up to date.
     Delta,
 }
@@ -53,6 +55,7 @@ impl Outcome {
             Self::Off => "off",
             Self::Miss => "miss",
             Self::Memory => "memory",
+            Self::Redis => "redis",
             Self::Delta => "delta",
         }
     }
@@ -109,6 +112,7 @@ impl Cached {
             return Ok(self.serve(frame, &answer, Outcome::Memory, None).await);
         }
         let begun = Instant::now();
+        let (kept, is_shared) = self.cache.or_shared(key, kept).await;
         let brought = match self.cache.inexact() {
             Some(refusal) => self.read_plainly(frame, refusal).await?,
             None => self.bring(frame, kept).await?,
@@ -118,8 +122,12 @@ impl Cached {
             outcome,
             refusal,
         } = brought;
+        let outcome = match outcome {
+            Outcome::Memory if is_shared => Outcome::Redis,
+            other => other,
+        };
         match outcome {
-            Outcome::Memory => stats.hits.add(1),
+            Outcome::Memory | Outcome::Redis => stats.hits.add(1),
             Outcome::Delta => stats.deltas.add(1),
             Outcome::Miss | Outcome::Off => stats.misses.add(1),
         }
@@ -127,6 +135,9 @@ impl Cached {
         if answer.stamp.is_some() || self.needed.allows_inexact() {
             slot.show(&answer);
             self.cache.keep(key, &answer);
+            if outcome == Outcome::Miss || outcome == Outcome::Delta {
+                self.cache.share(key, &answer);
+            }
         } else {
             stats.rejected.add(1);
         }

@@ -151,6 +151,13 @@ impl Cache {
         self.drop_where(|_| false, |key, _| is_it(key));
     }
 
+    /// Tells other processes that what they shared is void.
+    pub async fn forget_shared(&self) {
+        if let Some(redis) = &self.redis {
+            redis.forget().await;
+        }
+    }
+
     /// Drops what has expired, here and in the database.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 
 mod answer;
 mod attempt;
+mod blob;
 mod by_hand;
 mod explain;
 mod fresh;
@@ -15,6 +16,7 @@ mod grouped;
 mod key;
 mod options;
 mod plan;
+mod redis;
 mod slot;
 mod stamp;
 mod states;
@@ -33,6 +35,7 @@ pub use by_hand::{ByHand, Found};
 pub use key::Key;
 pub use options::Options;
 pub use plan::Plan;
+pub use redis::RedisOptions;
 pub use stamp::{Refusal, Stamp};
 pub use stats::Stats;
 
@@ -50,6 +53,7 @@ pub struct Cache {
     pub stats: Arc<Stats>,
     memory: Memory<Arc<Key>, Arc<Answer>>,
     by_hand: ByHand,
+    redis: Option<Arc<redis::Redis>>,
     slots: Slots,
     plans: Plans,
     /// Why answers can't be exact for now, and until when nothing else is tried.
@@ -79,10 +83,13 @@ impl Cache {
                 }
             })
             .build();
+        // Its url was checked with the options.
+        let redis = (options.redis.as_ref()).and_then(|redis| redis::Redis::connect(redis).ok());
         let by_hand = ByHand::new(options.max_memory);
         Arc::new(Self {
             options,
             by_hand,
+            redis,
             stats,
             memory,
             slots: Slots::default(),
@@ -179,6 +186,30 @@ impl Cache {
         self.memory.run_pending_tasks();
     }
 
+    /// What is kept in memory, else what other processes have shared; whether it was those.
+    async fn or_shared(&self, key: &Key, kept: Option<Arc<Answer>>) -> (Option<Arc<Answer>>, bool) {
+        match (kept, &self.redis) {
+            (None, Some(redis)) => {
+                let blob = redis.get(&key.name()).await;
+                let answer = blob.and_then(|blob| blob::read(key, &blob));
+                let is_shared = answer.is_some();
+                (answer.map(Arc::new), is_shared)
+            }
+            (kept, _) => (kept, false),
+        }
+    }
+
+    /// Shares an answer with other processes.
+    fn share(&self, key: &Key, answer: &Answer) {
+        if let Some(redis) = &self.redis
+            && !self.by_hand.is_forgotten(answer.checked)
+            && let Some(blob) = blob::write(key, answer)
+        {
+            let left = (answer.expires).map(|at| at.saturating_duration_since(Instant::now()));
+            redis.put(&key.name(), blob, left);
+        }
+    }
+
     /// Forgets what is kept under a key.
     pub fn forget(&self, key: &Arc<Key>) {
         self.memory.invalidate(key);
@@ -201,8 +232,10 @@ impl Cache {
         told["entries"] = entries.into();
         told["memoryBytes"] = bytes.into();
         told["maxMemoryBytes"] = self.options.max_memory.into();
-        told["redis"] =
-            json!({ "enabled": false, "connected": false, "hits": 0, "misses": 0, "errors": 0 });
+        told["redis"] = self.redis.as_ref().map_or_else(
+            || json!({ "enabled": false, "connected": false, "hits": 0, "misses": 0, "errors": 0 }),
+            |redis| redis.told(),
+        );
         told
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value as Wire;
 
 use super::fresh::Needed;
+use super::redis::RedisOptions;
 use crate::exec::Engine;
 use crate::model::{
     Error, Result,
@@ -25,9 +26,17 @@ pub struct Options {
     pub max_staleness: Option<Duration>,
     /// Whether entries are kept in the database too.
     pub persistent: bool,
+    /// Where answers are shared with other processes.
+    pub redis: Option<RedisOptions>,
 }
 
-const KEYS: [&str; 4] = ["maxMemoryBytes", "defaultTtl", "maxStaleness", "persistent"];
+const KEYS: [&str; 5] = [
+    "maxMemoryBytes",
+    "defaultTtl",
+    "maxStaleness",
+    "persistent",
+    "redis",
+];
 const DEFAULT_MEMORY: u64 = 256 << 20;
 
 impl Options {
@@ -59,6 +68,7 @@ impl Options {
             ttl: span("defaultTtl")?,
             max_staleness: span("maxStaleness")?,
             persistent,
+            redis: members.get("redis").map(RedisOptions::parse).transpose()?,
         })
     }
 
