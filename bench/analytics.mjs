@@ -2,7 +2,7 @@
 
 import pg from 'pg'
 import QueryStream from 'pg-query-stream'
-import { connect } from '../index.js'
+import { loadPackage } from './lib/database.mjs'
 import { against, interleave, OURS } from './lib/measure.mjs'
 
 export const about = 'time series, percentiles and flow over all events: milliseconds'
@@ -14,8 +14,8 @@ const field = 'data.durationMs'
 
 export async function run(context) {
   const [rows] = datasets(context)
-  const { url } = context.dataset(rows)
-  const client = await connect({ url, limits: { timeout: 0 } })
+  const url = context.dataset(rows)
+  const client = await loadPackage().connect({ url, limits: { timeout: 600_000 } })
   const peer = new pg.Client(url)
   await peer.connect()
   try {

@@ -8,7 +8,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import pg from 'pg'
 import QueryStream from 'pg-query-stream'
-import { connect } from '../index.js'
+import { loadPackage } from './lib/database.mjs'
 import { against, footprint, interleave, OURS, perSecond } from './lib/measure.mjs'
 
 export const about = 'all events to a file of each format: rows/s, memory'
@@ -26,7 +26,7 @@ const PEERS = {
 export async function run(context) {
   const [rows] = datasets(context)
   const folder = await mkdtemp(path.join(tmpdir(), 'tamma-bench-'))
-  const client = await connect({ url: context.dataset(rows).url, limits: { timeout: 0 } })
+  const client = await loadPackage().connect({ url: context.dataset(rows), limits: { timeout: 600_000 } })
   try {
     for (const format of FORMATS) await rates(context, { rows, folder, client, format })
     await footprints(context, rows)
@@ -38,7 +38,7 @@ export async function run(context) {
 
 async function rates(context, { rows, folder, client, format }) {
   const to = name => path.join(folder, `${name.replace(/\W/g, '_')}.${format}`)
-  const { url } = context.dataset(rows)
+  const url = context.dataset(rows)
   const contenders = {
     [OURS]: () => perSecond(async () => (await client.query().export({ format, to: to(OURS) })).rows)
   }
@@ -77,7 +77,7 @@ async function footprints(context, rows) {
 /** In a fresh process: memory over one export. */
 export async function probe(context, { rows, format }) {
   const folder = await mkdtemp(path.join(tmpdir(), 'tamma-bench-'))
-  const client = await connect({ url: context.dataset(rows).url, limits: { timeout: 0 } })
+  const client = await loadPackage().connect({ url: context.dataset(rows), limits: { timeout: 600_000 } })
   try {
     await client
       .query()
@@ -183,8 +183,10 @@ async function* batches(rows, arrow) {
 async function arrowByHand(url, to) {
   const arrow = await import('apache-arrow')
   await streamed(url, async rows => {
-    const writer = arrow.RecordBatchFileWriter.writeAll(batches(rows, arrow))
-    await pipeline(writer.toNodeStream(), createWriteStream(to))
+    const writer = new arrow.RecordBatchFileWriter()
+    const writing = writer.writeAll(batches(rows, arrow))
+    await pipeline(Readable.from(writer), createWriteStream(to))
+    await writing
   })
 }
 
