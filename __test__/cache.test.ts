@@ -405,3 +405,39 @@ it('streams do not use the cache, and say so', async () => {
   for await (const row of events.query().limit(2).cache(strict).executeStream()) rows.push(row)
   expect(rows).toHaveLength(2)
 })
+
+it('what is new is found by the index, in a large table, beside a transaction that stays open', async () => {
+  const other = await TestDatabase.create({ events: 30_000 })
+  const client = await other.connect({ pool: { max: 1 } })
+  const held = new pg.Client({ connectionString: other.url })
+  await held.connect()
+  await held.query(
+    `BEGIN; INSERT INTO events (event_id, event_type, "timestamp") VALUES (gen_random_uuid(), 'HELD.A.X', now())`
+  )
+  const asked = [
+    client.query().groupBy(['type']).count().cache(strict),
+    client.query().orderBy('timestamp', 'desc').limit(5).cache(strict),
+    client.query().where('data.n', 'gte', 29_000).aggregate({ fn: 'median', field: 'data.n', as: 'm' }).cache(strict)
+  ]
+  const all = () => Promise.all(asked.map(query => query.execute()))
+  await all()
+  const read = async () => {
+    const { rows } = await other.admin.query(
+      `SELECT seq_tup_read::int AS seq, (SELECT sum(idx_scan)::int FROM pg_stat_user_indexes WHERE relname = 'events' AND indexrelname LIKE '%transaction_id%') AS idx
+       FROM pg_stat_user_tables WHERE relname = 'events'`
+    )
+    return rows[0] as { seq: number; idx: number }
+  }
+  // A backend tells what it did a second later, once it is idle.
+  await expect.poll(async () => (await read()).seq, { timeout: 10_000, interval: 200 }).toBeGreaterThan(30_000)
+  const before = await read()
+  for (let n = 0; n < 20; n++) {
+    if (n % 5 === 0) await client.append([{ type: 'NEW.A.X' }])
+    await all()
+  }
+  await expect.poll(async () => (await read()).idx, { timeout: 10_000, interval: 200 }).toBeGreaterThan(before.idx + 50)
+  expect((await read()).seq).toBe(before.seq)
+  await held.query('ROLLBACK')
+  await held.end()
+  await other.drop()
+})

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::answer::{Answer, Body};
 use super::fresh::Needed;
-use super::plan::{Merge, Plan};
+use super::plan::{Merge, Plan, id_column};
 use super::stamp::{Refusal, Said};
 use super::{Cache, stamp::Stamp};
 use crate::exec::{
@@ -192,12 +192,15 @@ impl Cached {
                 Err(error) => Err(Stop::Driver(error)),
             };
         }
-        let lacking = matches!(&brought, Err(Stop::Driver(error)) if lacks_tables(error));
+        let lacking = match &brought {
+            Err(Stop::Driver(error)) => lacks(error),
+            _ => None,
+        };
         lease.settle(&brought);
-        if lacking {
-            // The query's own statement says whether that is all that is missing.
-            self.cache.note_exactness(Some(Refusal::NotMigrated));
-            return self.read_plainly(frame, Refusal::NotMigrated).await;
+        if let Some(refusal) = lacking {
+            // The query's own statement says whether that is all that is amiss.
+            self.cache.note_exactness(Some(refusal));
+            return self.read_plainly(frame, refusal).await;
         }
         Ok(brought?)
     }
@@ -284,7 +287,7 @@ impl Cached {
             )));
         }
         match (self.plan.merge, &answer.body.kept) {
-            (Merge::Rows(_), Some(kept)) => {
+            (Merge::Rows, Some(kept)) => {
                 self.merge_rows(frame, connection, answer, stamp, kept)
                     .await
             }
@@ -437,15 +440,18 @@ pub fn is_believed(stamp: &Stamp, said: &Said) -> bool {
     said.refusal().is_none() && !said.is_rotated() && stamp.leads_to(&said.stamp)
 }
 
-/// The objects of the migrations are missing, or may not be read.
-fn lacks_tables(error: &sqlx::Error) -> bool {
+/// Why a statement of the cache can't run here at all.
+fn lacks(error: &sqlx::Error) -> Option<Refusal> {
     let sqlx::Error::Database(db) = error else {
-        return false;
+        return None;
     };
-    matches!(
-        db.code().as_deref(),
-        Some("42P01" | "42703" | "42501" | "42883" | "42846")
-    )
+    match db.code().as_deref()? {
+        // The objects of the migrations are missing, or may not be read.
+        "42P01" | "42703" | "42501" | "42883" | "42846" => Some(Refusal::NotMigrated),
+        // Unlogged tables can't be read during recovery.
+        "0A000" | "55000" => Some(Refusal::Standby),
+        _ => None,
+    }
 }
 
 /// What should not have come from the server.
@@ -479,15 +485,15 @@ struct Gathered<'s> {
 impl<'s> Gathered<'s> {
     fn new(cached: &Cached, frame: &Frame<'_>, statement: &'s Statement) -> Self {
         let config = &frame.engine.config;
-        let (ids, id_column) = match cached.plan.merge {
-            Merge::Rows(column) => (Some(Vec::new()), column),
-            Merge::Anew | Merge::States | Merge::Buckets => (None, 0),
-        };
+        // Of this statement: another for the same query may have its columns in other places.
+        let id_column = (cached.plan.merge == Merge::Rows)
+            .then(|| id_column(&cached.plan.query, statement))
+            .flatten();
         Self {
             writer: RowWriter::new(statement, config.bigint, Some(config.limits)),
             batches: Vec::new(),
-            ids,
-            id_column,
+            ids: id_column.map(|_| Vec::new()),
+            id_column: id_column.unwrap_or(0),
             pushed: 0,
         }
     }

@@ -10,7 +10,7 @@ use super::key::Key;
 use crate::exec::{Engine, Planned, Shape, query_wire};
 use crate::model::{Result, field::Kind};
 use crate::query::{Aggregate, Condition, EventQuery, Freshness, Function, Source, Test, Window};
-use crate::sql::{Purpose, compile, has_states, is_of_the_clock};
+use crate::sql::{Purpose, Statement, compile, has_states, is_of_the_clock};
 
 /// A query as the cache knows it.
 pub struct Plan {
@@ -35,8 +35,8 @@ pub struct Plan {
 pub enum Merge {
     /// It is read anew once a new event matches.
     Anew,
-    /// Its rows and the new ones are ordered and cut again. The column of the row's id.
-    Rows(usize),
+    /// Its rows and the new ones are ordered and cut again.
+    Rows,
     /// What the new events contribute to each group is added to what is kept of it.
     States,
     /// The buckets that have new events are read anew, the others kept.
@@ -115,13 +115,20 @@ fn merge(query: &EventQuery, planned: &Planned) -> Merge {
     if query.offset.is_some_and(|o| o > 0) {
         return Merge::Anew;
     }
-    let statement = &planned.statement;
+    match id_column(query, &planned.statement) {
+        Some(_) => Merge::Rows,
+        None => Merge::Anew,
+    }
+}
+
+/// Which column of a statement's rows is the event's id, where there is one.
+pub fn id_column(query: &EventQuery, statement: &Statement) -> Option<usize> {
     let of_key = (statement.keys.iter()).find(|key| key.kind == Kind::Uuid);
     match (of_key, query.select.is_none()) {
-        (Some(key), _) => Merge::Rows(key.column),
+        (Some(key), _) => Some(key.column),
         // A whole event begins with its id.
-        (None, true) => Merge::Rows(0),
-        (None, false) => Merge::Anew,
+        (None, true) => Some(0),
+        (None, false) => None,
     }
 }
 
