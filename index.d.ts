@@ -1775,6 +1775,10 @@ export interface HealthReport {
   capabilities: Record<string, boolean>
   slowQueryRatio: number
   cacheHitRate: number
+  /**
+   * Of the runs whose plan is known, the share that reads by an index rather than look through a whole
+   * table; those that want the whole table are not counted. 0 while `capabilities.plans` is false.
+   */
   optimalIndexRatio: number
   cacheMemoryBytes: number
   problems: string[]
