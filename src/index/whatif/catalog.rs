@@ -1,5 +1,5 @@
-//! The statements of what-if: hypothetical indexes, a sampled clone, figures of the data. All of it
-//! happens in one transaction that is rolled back.
+//! The statements of what-if: hypothetical indexes, a sampled clone, figures of the data. All but the
+//! clones, which are the session's own, happens in one transaction that is rolled back.
 
 use sqlx::{AssertSqlSafe, PgConnection, Result, Row};
 
@@ -141,7 +141,7 @@ pub fn widths(expression: &str) -> [String; 2] {
 /// The clone's statement: a part of the table in a temporary one.
 pub fn clone(names: &TableNames, clone: &str, percent: f64) -> String {
     format!(
-        "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT * FROM {}",
+        "CREATE TEMPORARY TABLE {} AS SELECT * FROM {}",
         quote_ident(clone),
         sampled(names, percent)
     )
@@ -150,15 +150,15 @@ pub fn clone(names: &TableNames, clone: &str, percent: f64) -> String {
 /// A part of a clone as another.
 pub fn clone_of(from: &str, clone: &str, each: u32) -> String {
     format!(
-        "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT * FROM pg_temp.{} WHERE (ctid::text::point)[0]::int % {each} = 0",
+        "CREATE TEMPORARY TABLE {} AS SELECT * FROM pg_temp.{} WHERE (ctid::text::point)[0]::int % {each} = 0",
         quote_ident(clone),
         quote_ident(from)
     )
 }
 
-/// Takes statistics of a clone.
+/// Takes statistics of a clone, and marks what all can see: else no plan reads an index alone.
 pub fn analyze(clone: &str) -> String {
-    format!("ANALYZE pg_temp.{}", quote_ident(clone))
+    format!("VACUUM (ANALYZE) pg_temp.{}", quote_ident(clone))
 }
 
 /// The rows of a clone.
@@ -197,4 +197,12 @@ pub async fn index_size(conn: &mut PgConnection, name: &str) -> Result<f64> {
         .bind(format!("pg_temp.{}", quote_ident(name)))
         .fetch_one(conn)
         .await
+}
+
+/// Drops clones, where they are.
+pub fn drop_clones(clones: &[&str]) -> String {
+    let quoted: Vec<_> = (clones.iter())
+        .map(|clone| format!("pg_temp.{}", quote_ident(clone)))
+        .collect();
+    format!("DROP TABLE IF EXISTS {}", quoted.join(", "))
 }

@@ -28,6 +28,8 @@ pub use explain::{buffers, cost};
 const CLONE_ROWS: f64 = 40_000.0;
 /// One row of so many is in the smaller one.
 const PART: u32 = 4;
+/// The clones' names.
+const CLONES: [&str; 2] = ["tamma_whatif", "tamma_whatif_part"];
 /// Rows that figures of the data come from.
 const FIGURE_ROWS: u32 = 8_000;
 /// A btree's entry may not be longer.
@@ -117,6 +119,15 @@ async fn tried(conn: &mut PgConnection, sql: &str) -> Result<bool> {
     }
 }
 
+/// Runs what may fail, outside of a transaction. False where it did.
+async fn attempted(conn: &mut PgConnection, sql: &str) -> bool {
+    let done = store::run(conn, sql).await;
+    if let Err(error) = &done {
+        tracing::debug!(target: "tamma_events::indexes", %error, "not available for what-if");
+    }
+    done.is_ok()
+}
+
 /// What candidates depend on. Begins the transaction.
 ///
 /// # Errors
@@ -148,12 +159,13 @@ pub async fn data(
     Ok((data, size))
 }
 
-/// Ends the transaction.
+/// Ends the transaction, and drops the clones.
 ///
 /// # Errors
 /// The server's.
 pub async fn end(conn: &mut PgConnection) -> Result<()> {
-    run(conn, catalog::ROLLBACK).await
+    run(conn, catalog::ROLLBACK).await?;
+    run(conn, &catalog::drop_clones(&CLONES)).await
 }
 
 fn percent(size: Size, rows: f64) -> f64 {
@@ -201,19 +213,19 @@ impl<'a> WhatIf<'a> {
         let weight: f64 = questions.iter().map(|q| q.weight).sum();
         // Where nothing says how often events are stored: once in ten questions.
         whatif.writes = weight * 0.1;
+        let gin = (whatif.candidates.iter()).any(|c| c.definition.method == Method::Gin);
+        if whatif.hypopg.is_none() || gin {
+            // Outside of the transaction, since VACUUM is: see `make_clones`.
+            run(whatif.conn, catalog::ROLLBACK).await?;
+            whatif.make_clones().await?;
+            run(whatif.conn, catalog::BEGIN).await?;
+        }
         if whatif.hypopg.is_some() {
             whatif.take_statistics().await?;
         }
         for question in questions {
             let cost = cost(whatif.conn, &question.statement).await?;
             whatif.base.push(cost);
-        }
-        let gin = whatif
-            .candidates
-            .iter()
-            .any(|c| c.definition.method == Method::Gin);
-        if whatif.hypopg.is_none() || gin {
-            whatif.make_clones().await?;
         }
         Ok(whatif)
     }
@@ -291,16 +303,20 @@ impl<'a> WhatIf<'a> {
         Ok(())
     }
 
+    /// Clones are temporary tables of the session. They are vacuumed, which no transaction can do:
+    /// without its marks of what all can see, an index that holds all that is asked for looks no
+    /// better than any other. [`end`] drops them, and so does the end of the session.
     async fn make_clones(&mut self) -> Result<()> {
         let sample = percent(self.size, CLONE_ROWS);
-        let (large, small) = ("tamma_whatif", "tamma_whatif_part");
+        let [large, small] = CLONES;
+        run(self.conn, &catalog::drop_clones(&CLONES)).await?;
         let whole = self.size.rows <= CLONE_ROWS;
         let mut made = vec![(large, catalog::clone(&self.names, large, sample))];
         if !whole {
             made.push((small, catalog::clone_of(large, small, PART)));
         }
         for (name, sql) in made {
-            if !tried(self.conn, &sql).await? {
+            if !attempted(self.conn, &sql).await {
                 self.clones.clear();
                 return Ok(());
             }
@@ -321,15 +337,15 @@ impl<'a> WhatIf<'a> {
             // The key that every question can find one event by.
             let id = [crate::model::table::quote_ident(&self.names.columns.id)];
             let body = store::index_body("btree", &id, &[], &[], None);
-            tried(
+            attempted(
                 self.conn,
                 &catalog::create_index(&format!("{name}_id"), name, &body),
             )
-            .await?;
+            .await;
             for (place, candidate) in self.candidates.iter().enumerate() {
                 let index = format!("{name}_{place}");
                 let sql = catalog::create_index(&index, name, &candidate.body);
-                if !tried(self.conn, &sql).await? {
+                if !attempted(self.conn, &sql).await {
                     self.figures[place].unfit = true;
                     clone.indexes.push(String::new());
                     continue;
