@@ -65,6 +65,13 @@ class EventsClient {
       /** Matches among events made in memory: how many, and in how many seconds. */
       match: async (query, events, partitions = 1, bits = 0) =>
         unwrap(await native.measureMatching(encodeQuery(query), events, partitions, bits)),
+      /** Plans queries, again and again; gives the nanoseconds that each time took. */
+      timePlanning: (queries, times, afresh) =>
+        native.timePlanning(
+          queries.map(q => encodeQuery(q)),
+          times,
+          afresh
+        ),
       /** The names of the planner's rules. */
       rules: () => native.constructor.ruleNames(),
       /** Leaves these rules out from now on. */

@@ -94,6 +94,8 @@ export declare class NativeClient {
   estimate(query: string): Promise<string>
   /** A query with every rule applied. */
   optimize(query: string): Promise<string>
+  /** For benchmarks: plans queries again and again, and gives the nanoseconds that each time took. */
+  timePlanning(texts: Array<string>, times: number, afresh: boolean): Array<number>
   /** For tests and benchmarks: leaves rules out from now on, by their names. */
   leaveOutRules(names: Array<string>): void
   /** For tests and benchmarks: the names of all rules. */

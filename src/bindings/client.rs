@@ -198,6 +198,13 @@ impl NativeClient {
         )
     }
 
+    /// For benchmarks: plans queries again and again, and gives the nanoseconds that each time took.
+    #[napi(catch_unwind)]
+    pub fn time_planning(&self, texts: Vec<String>, times: u32, afresh: bool) -> Result<Vec<u32>> {
+        (self.engine.time_planning(&texts, times as usize, afresh))
+            .map_err(|e| Error::from_reason(e.to_string()))
+    }
+
     /// For tests and benchmarks: leaves rules out from now on, by their names.
     #[napi(catch_unwind)]
     pub fn leave_out_rules(&self, names: Vec<String>) {

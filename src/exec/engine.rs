@@ -26,7 +26,7 @@ use super::hinted::{Hinted, Memory};
 use super::interrupt::time_allowed;
 use super::observe::{Observer, Sample, Status};
 use super::pinned::{Pinned, Pins};
-use super::planning::Planning;
+use super::planning::{Planning, Ready};
 use super::pool::Pool;
 use super::registry::{Registry, Ticket};
 use super::request::{Mode, OfTables, Planned, RunOptions, Single, Source};
@@ -129,14 +129,29 @@ impl Engine {
         }
     }
 
+    /// How a planned query is run.
+    pub(super) fn source_of(
+        &self,
+        query: EventQuery,
+        planned: Planned,
+        shape: &Arc<Shape>,
+        purpose: Purpose,
+    ) -> Source {
+        self.offer(shape, &planned);
+        match self.pins.of(shape.fingerprint) {
+            Some(rung) if !planned.is_empty && planned.catch_up.is_none() => {
+                Source::Strategy(Box::new(Pinned { planned, rung }))
+            }
+            _ => Slices::source(query, planned, shape.fingerprint, purpose),
+        }
+    }
+
     /// What is said of a query in monitoring: the statement as it is shown, whatever it is for.
     pub fn shape_of(&self, statement: &Statement, query: &EventQuery) -> Arc<Shape> {
-        self.shapes.of(&statement.sql, || {
-            match compile(query, &self.target(), Purpose::Show) {
-                Ok(shown) => Shape::of_compiled(&shown.sql),
-                Err(_) => Shape::of_compiled(&statement.sql),
-            }
-        })
+        // What the rules make of a query differs by its constants and by the indexes of the day.
+        let shown = compile(query, &self.target(), Purpose::Show);
+        let text = shown.as_ref().map_or(&statement.sql, |shown| &shown.sql);
+        self.shapes.of(text, || Shape::of_compiled(text))
     }
 
     /// The same for a query's text, which need not have run.
@@ -170,6 +185,7 @@ impl Engine {
         };
         *self.target.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(target);
         *self.realm.write().unwrap_or_else(PoisonError::into_inner) = facts.realm.into();
+        self.forget_plans();
         Ok(facts.version)
     }
 
@@ -236,14 +252,19 @@ impl Engine {
     /// What is wrong with the query or its options; CLOSED.
     pub fn enter(&self, query: &str, options: RunOptions, mode: Mode) -> Result<Run> {
         let started = Instant::now();
-        let text = query;
-        let wire = query_wire(query)?;
-        let catalog = self.catalog();
-        let tables = EventQuery::tables(&wire, &catalog);
         let purpose = match mode {
             Mode::Buffered => Purpose::Buffered,
             Mode::Stream => Purpose::Stream,
         };
+        if options.snapshot.is_none()
+            && let Some(ready) = self.known(query, purpose)
+        {
+            return self.enter_ready(ready, options, (mode, purpose), started);
+        }
+        let text = query;
+        let wire = query_wire(text)?;
+        let catalog = self.catalog();
+        let tables = EventQuery::tables(&wire, &catalog);
         let query = EventQuery::parse(&wire, &catalog)?;
         let regex = EventQuery::regex_path(&wire);
         let options = RunOptions {
@@ -275,13 +296,17 @@ impl Engine {
             let clock = self.held(options.snapshot)?.map(|held| held.clock);
             let planned = self.plan_at(&query, purpose, clock)?;
             let shape = self.shape_of(&planned.statement, &query);
-            self.offer(&shape, &planned);
-            let source = match self.pins.of(shape.fingerprint) {
-                Some(rung) if !planned.is_empty && planned.catch_up.is_none() => {
-                    Source::Strategy(Box::new(Pinned { planned, rung }))
-                }
-                _ => Slices::source(query, planned, shape.fingerprint, purpose),
-            };
+            if clock.is_none() && planned.catch_up.is_none() {
+                let ready = Ready {
+                    query: query.clone(),
+                    statement: planned.statement.clone(),
+                    is_empty: planned.is_empty,
+                    shape: Arc::clone(&shape),
+                    regex: regex.clone(),
+                };
+                self.remember(text, purpose, ready);
+            }
+            let source = self.source_of(query, planned, &shape, purpose);
             (source, Some(shape))
         } else {
             let of = OfTables {
@@ -415,7 +440,7 @@ impl Engine {
         )
     }
 
-    fn entered(
+    pub(super) fn entered(
         &self,
         source: Source,
         shape: Option<Arc<Shape>>,

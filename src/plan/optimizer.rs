@@ -88,6 +88,7 @@ fn answers_alike(a: &EventQuery, b: &EventQuery) -> bool {
         && a.joins == b.joins
         && a.select == b.select
         && a.window == b.window
+        && a.since == b.since
         && columns(a) == columns(b)
         && a.order() == b.order()
         && (a.limit, a.offset, &a.after) == (b.limit, b.offset, &b.after)

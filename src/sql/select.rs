@@ -36,7 +36,7 @@ pub enum Purpose {
 }
 
 /// A statement that can be sent, and how its rows are to be read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Statement {
     /// The text.
     pub sql: String,

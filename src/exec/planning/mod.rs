@@ -1,23 +1,49 @@
-//! From a query to what is sent: the rules of `src/plan`, and what they may rely on.
+//! From a query's text to what is sent: parsed, checked, rewritten by the rules of `src/plan`, compiled;
+//! and remembered, so that a query of a shape that was seen before pays for none of it.
+
+mod halves;
+mod known;
+mod lift;
+mod template;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashSet,
-    sync::{PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
 };
 
+use self::known::Known;
 use super::engine::Engine;
 use super::request::Planned;
+use super::shape::Shape;
 use super::since::CatchUp;
 use crate::model::{Result, time::Timestamp};
 use crate::plan::{Facts, Optimized, RULES, Rule, optimize_by};
 use crate::query::EventQuery;
-use crate::sql::Purpose;
+use crate::sql::{Purpose, Statement};
 
 /// What a client knows for planning.
 #[derive(Default)]
 pub struct Planning {
     /// Rules that are left out: for tests and benchmarks, which compare with and without.
     without: RwLock<HashSet<String>>,
+    known: Known,
+}
+
+/// A query that is checked and planned.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// As it was asked.
+    pub query: EventQuery,
+    /// What is sent.
+    pub statement: Statement,
+    /// Whether no event can satisfy it.
+    pub is_empty: bool,
+    /// What monitoring calls it.
+    pub shape: Arc<Shape>,
+    /// The path of its regular expression.
+    pub regex: Option<String>,
 }
 
 impl Engine {
@@ -66,5 +92,6 @@ impl Engine {
     pub fn leave_out(&self, names: Vec<String>) {
         let mut without = (self.planning.without.write()).unwrap_or_else(PoisonError::into_inner);
         *without = names.into_iter().collect();
+        self.planning.known.forget();
     }
 }
