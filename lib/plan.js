@@ -23,8 +23,28 @@ async function explain(call, options) {
   }
 }
 
-function asPlan({ text, ...plan }) {
-  return Object.defineProperty(plan, 'toString', { value: () => text, enumerable: false })
+function asPlan({ text, confidence, ...plan }) {
+  const shown = [heading(plan, confidence), ...rewrites(plan), text.trimEnd(), ...remarks(plan)].join('\n')
+  return Object.defineProperty(plan, 'toString', { value: () => `${shown}\n`, enumerable: false })
+}
+
+function heading({ strategy, executionTime, estimatedRows }, confidence) {
+  const rows = `${estimatedRows} ${estimatedRows === 1 ? 'row' : 'rows'} expected`
+  if (confidence === undefined) return `${strategy}: ${executionTime.toFixed(2)} ms, measured; ${rows}`
+  const how =
+    confidence === 'none' ? 'a guess: nothing like it has run yet' : `learned from runs, confidence ${confidence}`
+  return `${strategy}: about ${executionTime.toFixed(2)} ms (${how}); ${rows}`
+}
+
+const rewrites = ({ rules }) =>
+  rules.map(({ rule, before, after, reason }) => `rule ${rule}: ${before} => ${after} (${reason})`)
+
+function* remarks({ hints, warnings }) {
+  for (const { hint, value, honoured, how, reason } of hints) {
+    const why = how ?? reason
+    yield `hint ${hint} ${value}: ${honoured ? 'honoured' : 'not honoured'}${why === undefined ? '' : `, ${why}`}`
+  }
+  for (const warning of warnings) yield `warning: ${warning}`
 }
 
 module.exports = { asPlan, explain }

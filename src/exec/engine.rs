@@ -108,9 +108,17 @@ impl Engine {
 
     /// Tells of a run that ends.
     pub fn observe(&self, ticket: &Ticket, error: Option<&Error>, status: Status) {
-        if let Some(observer) = &self.observer
-            && let Some(ended) = ticket.ended(self.number, error, status)
-        {
+        let Some(ended) = ticket.ended(self.number, error, status) else {
+            return;
+        };
+        if status == Status::Done {
+            let worked = ended
+                .elapsed
+                .saturating_sub(ended.waited.unwrap_or_default());
+            let millis = worked.as_secs_f64() * 1000.0;
+            (self.planning.calibration).ran(ended.shape.fingerprint, millis);
+        }
+        if let Some(observer) = &self.observer {
             observer.ended(ended);
         }
     }
@@ -171,7 +179,6 @@ impl Engine {
         let facts = catalog::facts(&mut lease.connection().driver, &self.config.table.name)
             .await
             .map_err(fault)?;
-        lease.release();
         let schema = self.config.schema.clone().unwrap_or(facts.schema);
         let table = TableNames {
             schema,
@@ -186,6 +193,8 @@ impl Engine {
         *self.target.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(target);
         *self.realm.write().unwrap_or_else(PoisonError::into_inner) = facts.realm.into();
         self.forget_plans();
+        self.learn_indexes(&mut lease.connection().driver).await;
+        lease.release();
         Ok(facts.version)
     }
 
@@ -259,6 +268,7 @@ impl Engine {
         if options.snapshot.is_none()
             && let Some(ready) = self.known(query, purpose)
         {
+            (self.examples).offer(ready.shape.fingerprint, query, started);
             return self.enter_ready(ready, options, (mode, purpose), started);
         }
         let text = query;

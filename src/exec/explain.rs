@@ -12,7 +12,7 @@ use super::run::Run;
 use super::shape::Shape;
 use super::slices::Slices;
 use crate::model::{Error, Result};
-use crate::plan::{AppliedRule, Optimized, rewrite};
+use crate::plan::{AppliedRule, Confidence, Optimized, rewrite};
 use crate::query::EventQuery;
 use crate::sql::{Bind, Purpose, Statement, compile, explain};
 
@@ -35,6 +35,7 @@ struct Asked {
     statement: Statement,
     /// As people are shown it.
     shown: Statement,
+    shape: u64,
     fingerprint: String,
 }
 
@@ -56,6 +57,15 @@ impl Engine {
         let planning = self.plan_of(&asked, &options).await?;
         let mut told = planning.plan.to_json();
         told["queryId"] = planning.query_id.into();
+        let (time, confidence) = self.time_of(&asked, &planning.plan);
+        if planning.plan.measured().is_none() {
+            // With nothing learned there is little to go by: PostgreSQL's unit is a page that is read.
+            told["executionTime"] = time.unwrap_or(planning.plan.cost() / 100.0).into();
+            told["confidence"] = confidence.word().into();
+        }
+        let mut warnings = planning.plan.warnings();
+        warnings.extend(self.advice(&asked.query, &planning.plan.indexes()));
+        told["warnings"] = warnings.into();
         told["fingerprint"] = asked.fingerprint.into();
         told["parameters"] = asked.shown.binds.iter().map(Bind::to_json).collect();
         told["sql"] = asked.shown.sql.into();
@@ -72,7 +82,8 @@ impl Engine {
     pub async fn estimate(self: &Arc<Self>, query: &str) -> Result<Wire> {
         let asked = self.asked(query_wire(query)?).await?;
         let plan = self.plan_of(&asked, &ExplainOptions::default()).await?.plan;
-        Ok(cost_json(&plan))
+        let time = self.time_of(&asked, &plan);
+        Ok(cost_json(&plan, time))
     }
 
     /// A query with every rule applied, as `OptimizedQuery` without recommendations.
@@ -82,6 +93,7 @@ impl Engine {
     pub async fn optimized(self: &Arc<Self>, query: &str) -> Result<Wire> {
         let asked = self.asked(query_wire(query)?).await?;
         let plan = self.plan_of(&asked, &ExplainOptions::default()).await?.plan;
+        let time = self.time_of(&asked, &plan);
         let mut wire = asked.wire;
         rewrite(&mut wire, &asked.query, &asked.optimized.plan.query);
         let parameters: Vec<Wire> = asked.shown.binds.iter().map(Bind::to_json).collect();
@@ -90,7 +102,7 @@ impl Engine {
             "sql": asked.shown.sql,
             "parameters": parameters,
             "rules": rules_json(&asked.optimized.rules),
-            "cost": cost_json(&plan),
+            "cost": cost_json(&plan, time),
         }))
     }
 
@@ -117,21 +129,36 @@ impl Engine {
         Ok(told)
     }
 
+    /// How long a plan will take; what was measured is learned from.
+    fn time_of(&self, asked: &Asked, plan: &explain::Plan) -> (Option<f64>, Confidence) {
+        let calibration = &self.planning.calibration;
+        if asked.optimized.plan.is_empty() {
+            return (Some(0.0), Confidence::High);
+        }
+        let kind = plan.dominant();
+        if let Some(millis) = plan.measured() {
+            calibration.measured(kind, plan.cost(), millis);
+        }
+        calibration.estimate(asked.shape, kind, plan.cost())
+    }
+
     /// Checks and plans a query; the tables that it names are looked up.
     async fn asked(&self, wire: Wire) -> Result<Asked> {
         let mut catalog = self.catalog();
         let tables = EventQuery::tables(&wire, &catalog);
+        // Who asks for a plan wants it of the indexes and tables that there are now.
+        let mut lease = self.pool.acquire_alive().await?;
+        self.learn_indexes(&mut lease.connection().driver).await;
         if !tables.is_empty() {
             self.forget_tables(&tables);
-            let mut lease = self.pool.acquire_alive().await?;
             let learnt = self.learn(&mut lease.connection().driver, &tables);
             catalog = learnt.await.map_err(fault)?;
-            lease.release();
         }
+        lease.release();
         let query = EventQuery::parse(&wire, &catalog)?;
         let target = self.target();
         let optimized = self.optimize(&query);
-        let plain = compile(&query, &target, Purpose::Show)?;
+        let shape = Shape::of_compiled(&compile(&query, &target, Purpose::Show)?.sql);
         let statement = if query.since.is_some() {
             let mut lease = self.pool.acquire_alive().await?;
             let now = self.caught_up(&query, lease.connection()).await;
@@ -144,7 +171,8 @@ impl Engine {
         Ok(Asked {
             statement,
             shown: optimized.compile(&query, &target, Purpose::Show, None)?,
-            fingerprint: Shape::of_compiled(&plain.sql).hex(),
+            shape: shape.fingerprint,
+            fingerprint: shape.hex(),
             wire,
             tables,
             query,
@@ -270,13 +298,13 @@ fn rules_json(rules: &[AppliedRule]) -> Wire {
         .collect()
 }
 
-fn cost_json(plan: &explain::Plan) -> Wire {
+fn cost_json(plan: &explain::Plan, (time, confidence): (Option<f64>, Confidence)) -> Wire {
     json!({
         "estimatedCost": plan.cost(),
         "estimatedRows": plan.rows(),
         "estimatedBytes": plan.bytes(),
-        "estimatedTime": null,
-        "confidence": "none",
+        "estimatedTime": time,
+        "confidence": confidence.word(),
     })
 }
 

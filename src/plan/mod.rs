@@ -4,6 +4,8 @@
 //! say. What the rules decide beside the query itself (how a test is written, which arms are read
 //! apart) is the plan's [`Access`](crate::sql::Access), which the compiler in `src/sql` follows.
 
+mod calibration;
+mod indexes;
 mod logical;
 mod normal;
 mod optimizer;
@@ -14,9 +16,12 @@ mod satisfiable;
 mod slices;
 mod text;
 
+pub use calibration::{Calibration, Confidence};
+pub use indexes::{Index, Indexes, field as index_field, predicate as index_predicate};
 pub use logical::Logical;
 pub use optimizer::{AppliedRule, Facts, Optimized, optimize, optimize_by};
 pub use rewritten::rewrite;
 pub use rules::{RULES, Rule};
 pub use satisfiable::is_contradiction;
 pub use slices::{Cut, Meet, Slicing, cuts, slicing, times};
+pub use text::{condition as condition_text, field as field_text};

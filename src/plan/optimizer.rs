@@ -1,5 +1,6 @@
 //! Rules to a fixed point, each change checked.
 
+use super::indexes::Indexes;
 use super::logical::Logical;
 use super::normal::normal;
 use super::rules::{RULES, Rule};
@@ -11,6 +12,8 @@ use crate::sql::{Purpose, Statement, Target, compile_plan};
 pub struct Facts<'a> {
     /// The table and its database.
     pub target: &'a Target,
+    /// The indexes of the event table, where they are known.
+    pub indexes: Option<&'a Indexes>,
 }
 
 /// A rewrite that was made, and why.

@@ -158,5 +158,14 @@ pub fn access(access: &Access) -> Vec<String> {
             lines.push(format!("join {} where {}", i + 1, condition(bounds)));
         }
     }
+    for tag in &access.contained {
+        lines.push(format!("{} by containment", field(tag)));
+    }
+    for literal in &access.literals {
+        lines.push(format!("said in full: {}", condition(literal)));
+    }
+    for (i, arm) in access.arms.iter().enumerate() {
+        lines.push(format!("arm {}: {}", i + 1, condition(arm)));
+    }
     lines
 }

@@ -8,10 +8,11 @@
 //! JSON compares jsonb with jsonb and tests the type beside it, so that no cast can fail on mixed
 //! data, in whatever order the server evaluates the two.
 
+use super::field::EVENTS;
 use super::writer::{Bind, Writer};
 use crate::model::{
-    field::{Field, Kind},
-    value::{JsonType, Value},
+    field::{Column, Field, Kind},
+    value::{JsonType, Value, write_text},
 };
 use crate::query::{CompareOp, Condition, Leaf, MatchKind, Test};
 
@@ -79,6 +80,11 @@ impl Writer<'_> {
                 self.bare(leaf);
                 self
             }
+            Test::Compare(CompareOp::Eq, Value::Text(text))
+                if positive && self.access.contained.contains(field) =>
+            {
+                self.contained(field, text)
+            }
             Test::Compare(op, value) => {
                 self.compare(field, if positive { *op } else { op.negated() }, value)
             }
@@ -115,6 +121,43 @@ impl Writer<'_> {
                 self.sql("((").field(field).sql(")").sql(test)
             }
         }
+    }
+
+    /// Equality of a tag, for an index on all tags.
+    ///
+    /// A tag's text is that of its string, or of a number or boolean that is written so; containment
+    /// tells these apart. What begins as a list or an object is left to the equality alone.
+    fn contained(&mut self, field: &Field, text: &str) -> &mut Self {
+        let value = Value::Text(text.to_owned());
+        let Field::Tag(key) = field else {
+            return self.compare(field, CompareOp::Eq, &value);
+        };
+        let mut members = Vec::new();
+        if !text.starts_with(['{', '[']) {
+            let mut string = String::new();
+            write_text(text, &mut string);
+            members.push(string);
+            let bare: Option<serde_json::Value> = serde_json::from_str(text).ok();
+            if bare.is_some_and(|bare| bare.is_number() || bare.is_boolean())
+                && text.trim() == text
+                && !text.contains(['e', 'E']) | matches!(text, "true" | "false")
+            {
+                members.push(text.to_owned());
+            }
+        }
+        if members.is_empty() {
+            return self.compare(field, CompareOp::Eq, &value);
+        }
+        let mut name = String::new();
+        write_text(key, &mut name);
+        self.sql("((").join(members, " OR ", |w, member| {
+            w.event_column(EVENTS, Column::Tags)
+                .sql(" @> ")
+                .bind(Bind::Json(format!("{{{name}:{member}}}")));
+        });
+        self.sql(") AND ")
+            .compare(field, CompareOp::Eq, &value)
+            .sql(")")
     }
 
     fn compare(&mut self, field: &Field, op: CompareOp, value: &Value) -> &mut Self {

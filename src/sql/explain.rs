@@ -32,6 +32,7 @@ pub struct Step {
 #[derive(Clone, Copy, Debug)]
 struct Actual {
     rows: f64,
+    loops: f64,
     millis: f64,
     hit: f64,
     read: f64,
@@ -76,15 +77,13 @@ impl Plan {
 
     /// The plan as the API gives it, with the text of its tree in `text`.
     pub fn to_json(&self) -> Wire {
-        let mut indexes = Vec::new();
-        self.root.collect_indexes(&mut indexes);
         let mut hasher = Xxh3::new();
         self.root.hash_shape(&mut hasher);
         json!({
             "steps": [self.root.to_json()],
             "estimatedCost": self.root.cost,
             "estimatedRows": self.root.rows,
-            "indexesUsed": indexes,
+            "indexesUsed": self.indexes(),
             // PostgreSQL's cost unit is a sequential page read; without a calibration this is all
             // that can be said of time.
             "executionTime": self.measured.unwrap_or(self.root.cost / 100.0),
@@ -99,6 +98,23 @@ impl Plan {
         self.root.cost
     }
 
+    /// The names of the indexes that it reads.
+    pub fn indexes(&self) -> Vec<String> {
+        let mut indexes = Vec::new();
+        self.root.collect_indexes(&mut indexes);
+        indexes
+    }
+
+    /// Milliseconds, where it was measured.
+    pub const fn measured(&self) -> Option<f64> {
+        self.measured
+    }
+
+    /// The kind of node that most of the cost is expected of.
+    pub fn dominant(&self) -> &str {
+        self.root.dominant().0
+    }
+
     /// How many rows it expects.
     pub const fn rows(&self) -> f64 {
         self.root.rows
@@ -109,7 +125,8 @@ impl Plan {
         self.root.rows * self.root.width
     }
 
-    fn warnings(&self) -> Vec<String> {
+    /// What can be mended, and how, as far as the plan shows it.
+    pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         self.root.warn(&mut warnings);
         warnings
@@ -145,6 +162,7 @@ fn step(node: &Wire) -> Step {
     let loops = node["Actual Loops"].as_f64().unwrap_or(1.0);
     let actual = node["Actual Rows"].as_f64().map(|rows| Actual {
         rows: rows * loops,
+        loops: loops.max(1.0),
         millis: number("Actual Total Time") * loops,
         hit: number("Shared Hit Blocks"),
         read: number("Shared Read Blocks"),
@@ -209,6 +227,14 @@ impl Step {
         told
     }
 
+    /// Its own cost is what its children's leave of it.
+    fn dominant(&self) -> (&str, f64) {
+        let below: f64 = self.children.iter().map(|child| child.cost).sum();
+        let own = (self.operation.as_str(), self.cost - below);
+        let all = self.children.iter().map(Self::dominant);
+        all.fold(own, |a, b| if b.1 > a.1 { b } else { a })
+    }
+
     fn collect_indexes(&self, names: &mut Vec<String>) {
         if let Some(index) = &self.index
             && !names.contains(index)
@@ -245,7 +271,8 @@ impl Step {
             ));
         }
         if let Some(actual) = self.actual {
-            let (more, less) = (actual.rows.max(1.0), self.rows.max(1.0));
+            // Each turn of a loop is expected to give as many.
+            let (more, less) = ((actual.rows / actual.loops).max(1.0), self.rows.max(1.0));
             if (more / less).max(less / more) >= 10.0 && more.max(less) >= 1000.0 {
                 let place = self.relation.as_deref().unwrap_or(&self.operation);
                 warnings.push(format!(
@@ -277,6 +304,7 @@ impl Step {
             millis,
             hit,
             read,
+            ..
         }) = self.actual
         {
             write!(

@@ -8,6 +8,7 @@
 mod access;
 mod aggregate;
 mod analysis;
+mod arms;
 mod bucket;
 mod condition;
 mod conflict;

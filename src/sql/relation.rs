@@ -99,6 +99,13 @@ impl Writer<'_> {
             self.sql(open).condition(&query.filter);
             open = " AND ";
         }
+        let access = self.access;
+        for literal in &access.literals {
+            self.spelled = true;
+            self.sql(open).condition(literal);
+            self.spelled = false;
+            open = " AND ";
+        }
         if let Some(Window::Last(length)) = query.window {
             let micros = u64::try_from(length.as_micros()).unwrap_or(u64::MAX);
             let bucket = query.grouping.as_ref().and_then(|g| g.bucket.as_ref());

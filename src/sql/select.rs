@@ -11,7 +11,7 @@ use crate::model::{
     table::TableNames,
     time::Timestamp,
 };
-use crate::query::{Aggregate, Cursor, EventQuery, Grouping, KeyValue, Source, Window};
+use crate::query::{Aggregate, Cursor, EventQuery, Grouping, KeyValue, OrderBy, Source, Window};
 
 /// What the compiler must know of the table and its database.
 #[derive(Clone, Debug)]
@@ -223,8 +223,15 @@ fn written(
             w.sql("(SELECT pg_current_snapshot()::text)");
         })
     });
-    let filtered = write_rows(&mut w, query, over);
-    if let Some(after) = &page.keys {
+    let in_arms = !access.arms.is_empty() && over.share.is_none() && query.grouping.is_none();
+    let filtered = if in_arms {
+        let needed = needed(&outputs, &order);
+        w.read_arms(query, (&needed, &keys), page.keys.as_deref(), buffered)?;
+        false
+    } else {
+        write_rows(&mut w, query, over)
+    };
+    if let Some(after) = page.keys.as_ref().filter(|_| !in_arms) {
         w.sql(if filtered { " AND " } else { " WHERE " })
             .behind(&keys, after)?;
     }
@@ -271,6 +278,22 @@ fn write_rows(w: &mut Writer<'_>, query: &EventQuery, over: &Over<'_>) -> bool {
         w.sql(" WHERE ").condition(having);
     }
     having.is_some()
+}
+
+/// The columns of the table that a statement reads, for whatever it makes of them.
+fn needed(outputs: &[Column], order: &[OrderBy]) -> Vec<model::Column> {
+    let fields =
+        (outputs.iter().map(|output| &output.field)).chain(order.iter().map(|key| &key.field));
+    let mut columns: Vec<_> = fields
+        .filter_map(|field| match field {
+            Field::Column(column) | Field::Path(column, _) => Some(*column),
+            Field::Tag(_) => Some(model::Column::Tags),
+            _ => None,
+        })
+        .collect();
+    columns.sort_unstable();
+    columns.dedup();
+    columns
 }
 
 /// Where a page begins.

@@ -122,6 +122,8 @@ pub struct Writer<'a> {
     pub merged: Option<&'a Merged>,
     /// Written for an index: values as literals, columns without the relation's alias.
     standalone: bool,
+    /// Whether values are written as literals.
+    pub spelled: bool,
     /// The relation that is read in the place of the event table.
     pub stand_in: Option<&'static str>,
     text: String,
@@ -137,6 +139,7 @@ impl<'a> Writer<'a> {
             frozen_clock: None,
             merged: None,
             standalone: false,
+            spelled: false,
             stand_in: None,
             text: String::with_capacity(512),
             binds: Vec::new(),
@@ -167,7 +170,7 @@ impl<'a> Writer<'a> {
 
     /// Appends a placeholder and keeps its value.
     pub fn bind(&mut self, value: Bind) -> &mut Self {
-        if self.standalone {
+        if self.standalone || self.spelled {
             return self.literal(&value);
         }
         self.binds.push(value);

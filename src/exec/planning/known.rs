@@ -79,7 +79,20 @@ impl Engine {
         let Lifted { key, constants } = lift(text)?;
         let found = lock(&self.planning.known.shapes).get(salted(key, purpose))?;
         let template = (*found).as_ref()?;
-        template.fill(constants.into_iter().map(|range| &text[range]))
+        let ready = template.fill(constants.into_iter().map(|range| &text[range]))?;
+        // With these constants an index may serve that did not with others.
+        (!self.meets_a_predicate(&ready.query)).then_some(ready)
+    }
+
+    /// Whether a partial index's constants follow from those of a query.
+    fn meets_a_predicate(&self, query: &EventQuery) -> bool {
+        self.indexes().is_some_and(|indexes| {
+            let mut partial = indexes
+                .list
+                .iter()
+                .filter(|i| i.constants().next().is_some());
+            partial.any(|index| index.covers(query, indexes.read_at))
+        })
     }
 
     /// Remembers what a query came to.
@@ -89,6 +102,7 @@ impl Engine {
         }
         if let Some(lifted) = lift(text)
             && !lifted.constants.is_empty()
+            && !self.meets_a_predicate(&ready.query)
         {
             let key = salted(lifted.key, purpose);
             if lock(&self.planning.known.shapes).get(key).is_none() {

@@ -1,6 +1,8 @@
 //! From a query's text to what is sent: parsed, checked, rewritten by the rules of `src/plan`, compiled;
 //! and remembered, so that a query of a shape that was seen before pays for none of it.
 
+mod advice;
+mod catalog;
 mod halves;
 mod known;
 mod lift;
@@ -13,13 +15,15 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use sqlx::PgConnection;
+
 use self::known::Known;
 use super::engine::Engine;
 use super::request::Planned;
 use super::shape::Shape;
 use super::since::CatchUp;
 use crate::model::{Result, time::Timestamp};
-use crate::plan::{Facts, Optimized, RULES, Rule, optimize_by};
+use crate::plan::{Calibration, Facts, Indexes, Optimized, RULES, Rule, optimize_by};
 use crate::query::EventQuery;
 use crate::sql::{Purpose, Statement};
 
@@ -29,6 +33,9 @@ pub struct Planning {
     /// Rules that are left out: for tests and benchmarks, which compare with and without.
     without: RwLock<HashSet<String>>,
     known: Known,
+    indexes: RwLock<Option<Arc<Indexes>>>,
+    /// What runs took.
+    pub calibration: Calibration,
 }
 
 /// A query that is checked and planned.
@@ -50,7 +57,11 @@ impl Engine {
     /// A query, rewritten by the rules.
     pub fn optimize(&self, query: &EventQuery) -> Optimized {
         let target = self.target();
-        let facts = Facts { target: &target };
+        let indexes = self.indexes();
+        let facts = Facts {
+            target: &target,
+            indexes: indexes.as_deref(),
+        };
         let without = (self.planning.without.read()).unwrap_or_else(PoisonError::into_inner);
         if without.is_empty() {
             return optimize_by(RULES, query, &facts);
@@ -86,6 +97,30 @@ impl Engine {
             is_empty: query.since.is_none() && optimized.plan.is_empty(),
             catch_up: CatchUp::of(query, purpose, clock),
         })
+    }
+
+    /// The indexes of the event table, as they were last read.
+    pub fn indexes(&self) -> Option<Arc<Indexes>> {
+        let indexes = self.planning.indexes.read();
+        indexes.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads them anew; plans that others were made under are forgotten. A server that does not tell is
+    /// asked without them.
+    pub async fn learn_indexes(&self, driver: &mut PgConnection) {
+        let found = catalog::indexes(driver, &self.target().table).await;
+        let found = found.ok().map(Arc::new);
+        let changed = {
+            let indexes = self.planning.indexes.write();
+            let mut indexes = indexes.unwrap_or_else(PoisonError::into_inner);
+            let list = |indexes: &Option<Arc<Indexes>>| indexes.as_ref().map(|i| i.list.clone());
+            let changed = list(&indexes) != list(&found);
+            *indexes = found;
+            changed
+        };
+        if changed {
+            self.forget_plans();
+        }
     }
 
     /// Leaves rules out from now on, by their names. For tests and benchmarks.

@@ -1,11 +1,15 @@
 //! The rules, one to a file. Each has a query of its own in `bench/rules.mjs`, on which it wins.
 
 mod contradiction;
+mod count_unique;
 mod having_to_filter;
 mod join_bounds;
 mod number_bounds;
 mod one_list;
+mod partial_index;
+mod tag_containment;
 mod tighten_ranges;
+mod union_arms;
 
 #[cfg(test)]
 pub mod tests;
@@ -40,6 +44,10 @@ pub const RULES: &[&dyn Rule] = &[
     &having_to_filter::HavingToFilter,
     &join_bounds::JoinBounds,
     &number_bounds::NumberBounds,
+    &count_unique::CountUnique,
+    &union_arms::UnionArms,
+    &tag_containment::TagContainment,
+    &partial_index::PartialIndex,
 ];
 
 impl Change {

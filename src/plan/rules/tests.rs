@@ -3,8 +3,16 @@
 use serde_json::Value as Wire;
 
 use super::{RULES, Rule};
-use crate::model::{catalog::Catalog, path::Path, table::TableNames};
-use crate::plan::{Facts, Logical, normal::normal, optimizer::optimize_by};
+use crate::model::{
+    catalog::Catalog,
+    path::Path,
+    table::{ColumnNames, TableNames},
+    time::Timestamp,
+};
+use crate::plan::{
+    Facts, Index, Indexes, Logical, index_field, index_predicate, normal::normal,
+    optimizer::optimize_by,
+};
 use crate::query::{Condition, EventQuery};
 use crate::sql::Target;
 
@@ -33,7 +41,16 @@ fn plan(wire: &Wire) -> Logical {
 /// The parts of a query's plan that the rule changes, before and after it.
 pub fn golden(rule: &dyn Rule, query: &Wire, before: &str, after: &str) {
     let target = target();
-    golden_with(rule, query, &Facts { target: &target }, before, after);
+    golden_with(
+        rule,
+        query,
+        &Facts {
+            target: &target,
+            indexes: None,
+        },
+        before,
+        after,
+    );
 }
 
 /// The same with other facts.
@@ -57,7 +74,14 @@ pub fn golden_with(rule: &dyn Rule, wire: &Wire, facts: &Facts<'_>, before: &str
 /// The rule leaves the query alone.
 pub fn unchanged(rule: &dyn Rule, query: &Wire) {
     let target = target();
-    unchanged_with(rule, query, &Facts { target: &target });
+    unchanged_with(
+        rule,
+        query,
+        &Facts {
+            target: &target,
+            indexes: None,
+        },
+    );
 }
 
 /// The same with other facts.
@@ -75,4 +99,35 @@ fn rules_have_names_of_their_own() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), RULES.len());
+}
+
+/// An index, as the catalog would show it.
+pub fn index(name: &str, method: &str, columns: &[&str], predicate: Option<&str>) -> Index {
+    let names = ColumnNames::default();
+    Index {
+        name: name.to_owned(),
+        method: method.to_owned(),
+        unique: false,
+        columns: columns
+            .iter()
+            .map(|text| index_field(text, &names))
+            .collect(),
+        predicate: predicate.map_or_else(Vec::new, |text| index_predicate(text, &names)),
+        predicate_text: predicate.map(str::to_owned),
+    }
+}
+
+/// With these indexes, read on 1 June 2026.
+pub fn indexed(list: Vec<Index>, test: impl FnOnce(&Facts<'_>)) {
+    let indexes = Indexes {
+        list,
+        read_at: Timestamp::parse("2026-06-01").unwrap(),
+        rows: None,
+        statistics: Vec::new(),
+    };
+    let target = target();
+    test(&Facts {
+        target: &target,
+        indexes: Some(&indexes),
+    });
 }
