@@ -600,9 +600,28 @@ export interface IQueryOptimizer {
     query: EventQuery,
     options?: { analyze?: boolean; signal?: AbortSignal }
   ): Promise<QueryExecutionPlan>
-  /** The rewritten query with every rule applied, its cost, and indexes that would help it. */
+  /**
+   * The rewritten query with every rule applied, its cost, and indexes that would help it.
+   *
+   * @example
+   * ```ts
+   * const { rules } = await events.optimizer.optimizeQuery({
+   *   filter: { eventTypes: ['A', 'B'], where: { field: 'type', op: 'eq', value: 'C' } }
+   * })
+   * rules[0]?.rule // 'contradiction': the database is not asked
+   * ```
+   */
   optimizeQuery(query: EventQuery): Promise<OptimizedQuery>
-  /** From PostgreSQL's own estimate of the very statement; nothing is run. */
+  /**
+   * From PostgreSQL's own estimate of the very statement; nothing is run.
+   *
+   * @example
+   * ```ts
+   * const { estimatedRows, estimatedTime } = await events.optimizer.estimateQueryCost({
+   *   filter: { issueIds: ['42'] }
+   * })
+   * ```
+   */
   estimateQueryCost(query: EventQuery): Promise<QueryCost>
   /**
    * Runs a query; the row type is read off the literal, or given.
