@@ -196,6 +196,10 @@ impl Engine {
             ..options
         };
         let mut declined = hints.declined.clone();
+        // Unless slices say what they did.
+        if hints.parallel == Some(true) {
+            declined.push(("parallel", "true".to_owned()));
+        }
         if hints.cache.is_some() {
             declined.push(("cache", "on".to_owned()));
         }
