@@ -67,6 +67,7 @@ async function alone(context) {
         higherIsBetter: true,
         ours: best,
         peers: {},
+        ratio: null,
         ...(context.quick ? {} : { limit: promise })
       })
     }
@@ -90,6 +91,7 @@ async function linear(context) {
         higherIsBetter: false,
         ours: full / half,
         peers: {},
+        ratio: null,
         ...(context.quick ? {} : { limit: 2.3 })
       })
     }
