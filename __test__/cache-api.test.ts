@@ -17,7 +17,7 @@ beforeEach(() => client.cache.clear())
 const strict = (...tags: string[]) => ({ consistency: 'strict' as const, ...(tags.length > 0 && { tags }) })
 const bounded = (...tags: string[]) => ({
   consistency: 'bounded' as const,
-  maxStaleness: '1 hour',
+  maxStaleness: '1 hour' as const,
   ...(tags.length > 0 && { tags })
 })
 const list = (limit: number) => client.query().orderBy('timestamp').limit(limit)
