@@ -30,7 +30,7 @@ const counted = (type: string, hint: CacheHint | true = strict, client = events)
     .query()
     .where({ eventTypes: [type] })
     .count()
-    .cache(hint === true ? undefined : hint)
+    .hint({ cache: hint })
     .execute() as Promise<QueryResult<{ count: number }>>
 
 const outcome = async (asked: Promise<QueryResult<{ count: number }>>) => {
