@@ -207,14 +207,13 @@ mod tests {
             cut(&query)
         };
         let bucket = json!({ "timeBucket": { "interval": "1 hour" } });
-        assert_eq!(
-            by(&count, json!({})),
-            Ok((Cut::Time, Meet::Groups(Merge::States)))
-        );
-        assert_eq!(
-            by(&count, bucket.clone()),
-            Ok((Cut::Time, Meet::Groups(Merge::States)))
-        );
+        let states = Meet::Groups(Merge::States);
+        assert_eq!(by(&count, json!({})), Ok((Cut::Pages, states)));
+        assert_eq!(by(&count, bucket.clone()), Ok((Cut::Pages, states)));
+        let some = json!({ "filter": { "startTime": "2024-01-01" } });
+        assert_eq!(by(&count, some), Ok((Cut::Time, states)));
+        let first = json!([{ "fn": "first", "field": "id" }]);
+        assert_eq!(by(&first, json!({})), Ok((Cut::Time, states)));
         assert_eq!(
             by(&median, bucket),
             Ok((Cut::Buckets, Meet::Groups(Merge::Apart)))
@@ -226,7 +225,7 @@ mod tests {
         assert!(by(&median, json!({})).is_err());
         assert_eq!(
             cut(&json!({ "filter": {} })),
-            Ok((Cut::Time, Meet::AnyOrder))
+            Ok((Cut::Pages, Meet::AnyOrder))
         );
         assert_eq!(
             cut(&json!({ "filter": {}, "limit": 3 })),

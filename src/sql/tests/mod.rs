@@ -3,6 +3,7 @@
 use serde_json::{Value as Wire, json};
 
 mod groups;
+mod partial;
 
 use super::{Bind, Purpose, Statement, Target, compile};
 use crate::model::table::{ColumnNames, TableNames};
