@@ -1602,6 +1602,8 @@ export interface IIndexManager {
  *
  * @example
  * ```ts
+ * import { indexSets } from '@tamma/events'
+ *
  * for (const definition of indexSets.story) await events.indexes.createIndex(definition)
  * ```
  */
