@@ -1,4 +1,5 @@
 // client.cache: what is kept, by hand, and what is forgotten.
+import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { EventsClient, QueryResult } from '../index.js'
 import { TestDatabase } from './support/database'
@@ -155,14 +156,20 @@ describe('forgetting', () => {
 
   it('reaches answers that are on their way', async () => {
     // Held up by a lock, so that the answer is asked for before it is forgotten, and comes after.
-    const { admin } = database
-    await admin.query('BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE')
+    // By a connection of its own: in a transaction, what the server says of its backends stands still.
+    const holder = new pg.Client({ connectionString: database.url })
+    await holder.connect()
+    await holder.query('BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE')
     const slow = list(9).cache(bounded('slow')).execute()
-    await until('a statement that waits', async () =>
-      (await database.busy()).some(b => b.wait_event === 'relation') ? true : undefined
-    )
-    await client.cache.invalidateByPattern('slow')
-    await admin.query('COMMIT')
+    try {
+      await until('a statement that waits', async () =>
+        (await database.busy()).some(b => b.wait_event === 'relation') ? true : undefined
+      )
+      await client.cache.invalidateByPattern('slow')
+    } finally {
+      await holder.query('COMMIT')
+      await holder.end()
+    }
     expect((await slow).rows).toHaveLength(9)
     expect(await outcome(9)).toBe('miss')
     expect(await outcome(9)).toBe('memory')
