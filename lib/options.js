@@ -6,7 +6,7 @@ const { EventsError } = require('./errors.js')
 
 const CORE = ['table', 'pool', 'limits', 'bigint', 'immutable']
 /** Of the contract, and without effect in this version: said aloud, once, at connect. */
-const LATER = ['replicas']
+const LATER = ['replicas', 'cache.persistent']
 const OTHER = ['url', 'embedded', 'migrate', 'monitor', 'maintenance', 'cache', 'redis', 'onLog']
 
 function invalid(path, problem) {
@@ -36,13 +36,14 @@ function boolean(options, key) {
 function connectOptions(given = {}) {
   if (given === null || typeof given !== 'object' || Array.isArray(given)) throw invalid('options', 'must be an object')
   const options = defined(given)
-  const known = [...CORE, ...LATER, ...OTHER]
+  const known = [...CORE, 'replicas', ...OTHER]
   for (const key of Object.keys(options)) {
     if (!known.includes(key)) throw invalid(key, `is not an option; known are ${known.join(', ')}`)
   }
   if (options.onLog !== undefined && typeof options.onLog !== 'function') throw invalid('onLog', 'must be a function')
   for (const key of LATER) {
-    if (options[key] === undefined) continue
+    const asked = key.split('.').reduce((part, name) => part?.[name], options)
+    if (asked === undefined || asked === false) continue
     options.onLog?.({
       level: 'warn',
       target: 'tamma_events::connect',
