@@ -92,17 +92,6 @@ test('tags without an index of their own are found by the one on all tags, whate
   expect(rowCount).toBe(COUNT / 4)
 })
 
-test('different ids are as many as events', async () => {
-  const query = {
-    filter: { startTime: '2024-01-01' },
-    aggregates: [{ fn: 'countDistinct', field: 'id', as: 'n' }]
-  } satisfies EventQuery
-  const optimized = await events.optimizer.optimizeQuery(query)
-  expect(optimized.rules.map(({ rule }) => rule)).toEqual(['count-unique'])
-  expect(optimized.query.aggregates).toEqual([{ fn: 'count', as: 'n' }])
-  expect((await events.optimizer.executeQuery(query)).rows).toEqual([{ n: COUNT }])
-})
-
 describe('a partial index', () => {
   test('is used through the clock, by a literal', async () => {
     const query = { filter: { issueIds: ['7'] }, timeWindow: { last: '7 days' } } satisfies EventQuery

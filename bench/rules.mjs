@@ -47,7 +47,6 @@ const QUERIES = {
     filter: { where: leaf('data.files[0].lines', 'between', [100, 110]) },
     aggregates: count
   }),
-  'count-unique': () => ({ filter: {}, aggregates: [{ fn: 'countDistinct', field: 'id' }] }),
   'union-arms': () => ({
     filter: { eventTypes: ['PLAN.GENERATED.SUCCESS', 'PR.MERGED.SUCCESS', 'ISSUE.CLOSED.SUCCESS'] },
     orderBy: [{ field: 'timestamp', direction: 'desc' }],

@@ -1,7 +1,6 @@
 //! The rules, one to a file. Each has a query of its own in `bench/rules.mjs`, on which it wins.
 
 mod contradiction;
-mod count_unique;
 mod having_to_filter;
 mod join_bounds;
 mod number_bounds;
@@ -44,7 +43,6 @@ pub const RULES: &[&dyn Rule] = &[
     &having_to_filter::HavingToFilter,
     &join_bounds::JoinBounds,
     &number_bounds::NumberBounds,
-    &count_unique::CountUnique,
     &union_arms::UnionArms,
     &tag_containment::TagContainment,
     &partial_index::PartialIndex,

@@ -31,8 +31,10 @@ impl Rule for UnionArms {
             && query.grouping.is_none()
             && query.since.is_none()
             && query.matching.is_none()
-            && facts.target.stand_in.is_none();
-        if !is_simple || rows > MOST_ROWS || !plan.access.arms.is_empty() {
+            && facts.target.stand_in.is_none()
+            // Who names an index has chosen how the rows are read.
+            && !query.hints.name_indexes();
+        if !is_simple || rows == 0 || rows > MOST_ROWS || !plan.access.arms.is_empty() {
             return None;
         }
         let first = query.order().into_iter().next()?;
