@@ -557,6 +557,7 @@ export interface OptimizedQuery {
   parameters: Json[]
   rules: AppliedRule[]
   cost: QueryCost
+  /** Empty in this version: advice takes trial indexes, and `indexes.recommendIndexes([{ query }])` gives it. */
   recommendations: IndexRecommendation[]
 }
 

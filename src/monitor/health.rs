@@ -60,7 +60,7 @@ impl Monitor {
             "pg_stat_statements": installed("pg_stat_statements"),
             "plans": self.plans.indexed_share().is_some(),
             "cache": false,
-            "indexManager": false,
+            "indexManager": server.as_ref().is_some_and(|s| s.events),
         });
         if server.as_ref().is_some_and(|s| !s.events) {
             let table = engine.target().table.quoted();
