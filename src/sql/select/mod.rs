@@ -1,18 +1,23 @@
 //! The statement of a query.
 
+mod columns;
+mod page;
+
+pub use self::page::Page;
+
+use self::columns::{HiddenColumns, is_whole_event, needed, outputs};
 use super::access::{Access, PLAIN};
-use super::keyset::{SortKey, foreign_cursor, sort_keys};
+use super::keyset::sort_keys;
 use super::partial::{Merged, Share};
 use super::writer::{Bind, Writer};
 use crate::model::{
     Error, Result,
-    field::{self as model, Field, Kind, Relation},
+    field::Kind,
     snapshot::{Seen, Snapshot},
     table::TableNames,
     time::Timestamp,
 };
-use crate::query::{Aggregate, Cursor, EventQuery, Grouping, KeyValue, OrderBy, Source, Window};
-
+use crate::query::EventQuery;
 /// What the compiler must know of the table and its database.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -244,7 +249,7 @@ fn written(
             "has more than the 65,535 values that PostgreSQL takes: put values into lists, as one `in` for many `eq`",
         ));
     }
-    let places = |is: fn(&Column) -> bool| {
+    let places = |is: fn(&columns::Column) -> bool| {
         let wanted = outputs.iter().enumerate().filter(|(_, output)| is(output));
         wanted.map(|(place, _)| place).collect()
     };
@@ -278,180 +283,6 @@ fn write_rows(w: &mut Writer<'_>, query: &EventQuery, over: &Over<'_>) -> bool {
         w.sql(" WHERE ").condition(having);
     }
     having.is_some()
-}
-
-/// The columns of the table that a statement reads, for whatever it makes of them.
-fn needed(outputs: &[Column], order: &[OrderBy]) -> Vec<model::Column> {
-    let fields =
-        (outputs.iter().map(|output| &output.field)).chain(order.iter().map(|key| &key.field));
-    let mut columns: Vec<_> = fields
-        .filter_map(|field| match field {
-            Field::Column(column) | Field::Path(column, _) => Some(*column),
-            Field::Tag(_) => Some(model::Column::Tags),
-            _ => None,
-        })
-        .collect();
-    columns.sort_unstable();
-    columns.dedup();
-    columns
-}
-
-/// Where a page begins.
-#[derive(Default)]
-pub struct Page {
-    keys: Option<Vec<KeyValue>>,
-    /// Of a window that ends at the clock: what it was for page one.
-    pub clock: Option<Timestamp>,
-    /// Of a query with `since`: what page one looked at.
-    upto: Option<Snapshot>,
-}
-
-impl Page {
-    pub fn of(query: &EventQuery, identity: u64) -> Result<Self> {
-        let Some(after) = &query.after else {
-            return Ok(Self::default());
-        };
-        let mut keys = match (Cursor::decode(after, identity), &query.since) {
-            (Ok(cursor), _) => cursor.keys,
-            (Err(_), Some(since)) if since.goes_on => {
-                return Err(Error::invalid(
-                    "since",
-                    "is the token of an answer that was cut by its limit: only the same query, with its filter and order, goes on from there",
-                ));
-            }
-            (Err(error), _) => return Err(error),
-        };
-        let upto = match (&query.since, keys.last()) {
-            (None, _) => None,
-            (Some(_), Some(KeyValue::Text(text))) => {
-                let upto = Snapshot::parse(text).ok_or_else(foreign_cursor)?;
-                keys.pop();
-                Some(upto)
-            }
-            (Some(_), _) => return Err(foreign_cursor()),
-        };
-        let mut clock = None;
-        if let Some(Window::Last(_)) = query.window {
-            match keys.pop() {
-                Some(KeyValue::Time(at)) => clock = Some(at),
-                _ => return Err(foreign_cursor()),
-            }
-        }
-        Ok(Self {
-            keys: Some(keys),
-            clock,
-            upto,
-        })
-    }
-}
-
-/// A column that the caller sees.
-struct Column {
-    /// `None` where the row is a whole event, whose members have names of their own.
-    name: Option<String>,
-    field: Field,
-    json_scalar: bool,
-    computed: bool,
-}
-
-const fn is_whole_event(query: &EventQuery) -> bool {
-    query.select.is_none() && query.grouping.is_none() && matches!(query.from, Source::Events)
-}
-
-fn outputs(query: &EventQuery) -> Vec<Column> {
-    let column = |(name, field): (Option<String>, Field)| Column {
-        json_scalar: field.is_json_scalar(),
-        computed: false,
-        name,
-        field,
-    };
-    if let Some(grouping) = &query.grouping {
-        return aggregated_columns(grouping);
-    }
-    if let Some(selected) = &query.select {
-        let fields = selected.iter();
-        return fields
-            .map(|s| column((Some(s.name.clone()), s.field.clone())))
-            .collect();
-    }
-    match &query.from {
-        Source::Events => model::Column::EVENT
-            .map(|c| column((None, Field::Column(c))))
-            .into(),
-        Source::Table(table) => table
-            .columns
-            .iter()
-            .filter_map(|c| {
-                let field = query.from.field(Relation(0), &c.name, false).ok()?;
-                Some(column((Some(c.name.clone()), field)))
-            })
-            .collect(),
-        Source::Named(_) => Vec::new(),
-    }
-}
-
-fn aggregated_columns(grouping: &Grouping) -> Vec<Column> {
-    let keys = grouping.key_columns().len();
-    let columns = grouping.columns().into_iter().enumerate();
-    columns
-        .map(|(i, column)| {
-            let aggregate = i.checked_sub(keys).map(|i| &grouping.aggregates[i]);
-            let read = aggregate.map_or(column.field.as_ref(), |a| a.field.as_ref());
-            Column {
-                json_scalar: read.is_some_and(Field::is_json_scalar) && !column.output.number,
-                computed: aggregate.is_some_and(Aggregate::is_computed),
-                name: Some(column.name),
-                field: Field::Output(column.output),
-            }
-        })
-        .collect()
-}
-
-/// Columns behind the caller's own.
-struct HiddenColumns<'o> {
-    outputs: &'o [Column],
-    width: usize,
-}
-
-impl HiddenColumns<'_> {
-    fn add(&mut self, w: &mut Writer<'_>, write: impl FnOnce(&mut Writer<'_>)) -> usize {
-        w.sql(", ");
-        write(w);
-        self.width += 1;
-        self.width - 1
-    }
-
-    /// What a cursor is made from, of visible columns where they will do.
-    fn cursor(
-        &mut self,
-        w: &mut Writer<'_>,
-        keys: &[SortKey<'_>],
-        query: &EventQuery,
-    ) -> Vec<KeySource> {
-        let mut sources: Vec<_> = keys
-            .iter()
-            .map(|key| KeySource {
-                column: (self.outputs.iter())
-                    .position(|output| key.is_plain(&output.field) && key.is_as_selected())
-                    .unwrap_or_else(|| {
-                        self.add(w, |w| {
-                            w.sort_key(key);
-                        })
-                    }),
-                kind: key.kind(),
-            })
-            .collect();
-        if let Some(Window::Last(_)) = query.window {
-            let column = self.add(w, |w| {
-                w.sql("(SELECT ").clock().sql(")");
-            });
-            sources.push(KeySource {
-                column,
-                kind: Kind::Time,
-            });
-        }
-        sources
-    }
 }
 
 /// `LIMIT` and `OFFSET`.
