@@ -1,6 +1,6 @@
 //! Computed values as SQL. Numbers are `numeric`, in which JSON numbers are exact.
 
-use super::block::is_number;
+use super::group::is_number;
 use crate::model::field::{Field, Kind};
 use crate::query::pipeline::{Expression, Literal, Operator, Type};
 use crate::sql::writer::{Bind, Writer};

@@ -8,6 +8,8 @@
 mod block;
 mod computed;
 mod facet;
+mod group;
+mod nest;
 mod push;
 mod window;
 

@@ -1,6 +1,7 @@
 //! Window functions.
 
-use super::block::{Block, Compiler, is_number};
+use super::block::{Block, Compiler};
+use super::group::is_number;
 use crate::model::field::Field;
 use crate::query::pipeline::{Column, WindowCall, WindowFunction};
 use crate::sql::keyset::sort_keys;
