@@ -7,7 +7,7 @@
 //!   condition, and the items of its own events by a lock that it shares with those who only write
 //!   them. What no item covers is all events. Locks are taken in the order of their keys, so two that
 //!   meet can't wait for each other in a circle.
-//! - All other writers, whatever they write with, pass the gate (`migrations/0010_append_gate.sql`),
+//! - All other writers, whatever they write with, pass the gate (`migrations/0009_append_gate.sql`),
 //!   which a conditional append closes: those under way have ended before it looks, those to come begin
 //!   after its commit.
 //! - It looks under a snapshot that is taken behind all that, in the statement that writes.

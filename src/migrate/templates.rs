@@ -78,7 +78,7 @@ const REST: [Numbered; 7] = [
     numbered!(6, "0006", "index_composite_1", index("_composite_1")),
     numbered!(7, "0007", "index_composite_2", index("_composite_2")),
     numbered!(8, "0008", "index_composite_3", index("_composite_3")),
-    numbered!(10, "0010", "append_gate", Kind::Script),
+    numbered!(9, "0009", "append_gate", Kind::Script),
 ];
 
 /// The numbered migrations in order.

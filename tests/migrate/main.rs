@@ -29,7 +29,7 @@ fn numbered(events: &str) -> Vec<String> {
         "0006_index_composite_1",
         "0007_index_composite_2",
         "0008_index_composite_3",
-        "0010_append_gate",
+        "0009_append_gate",
     ]
     .map(str::to_owned)
     .to_vec()
