@@ -18,7 +18,7 @@ const MUTATIONS = {
     'UNION ALL SELECT r FROM s, pg_snapshot_xip(s) AS r WHERE false AND r > '
   ],
   'overflow of the delta': ['src/cache/grouped.rs', 'news.left || news.events > MOST_NEW', 'news.left'],
-  rotations: ['src/cache/attempt.rs', '&& !said.is_rotated()', ''],
+  rotations: ['src/cache/attempt/check.rs', '&& !said.is_rotated()', ''],
   nonce: ['src/cache/stamp.rs', '&& self.nonce == later.nonce', ''],
   'an absent nonce': ['src/cache/stamp.rs', 'self.stamp.nonce.is_empty().then_some(Refusal::NoNonce)', 'None'],
   'start of the server': ['src/cache/stamp.rs', '&& self.started == later.started', ''],
@@ -26,7 +26,7 @@ const MUTATIONS = {
   'order of snapshots': ['src/cache/stamp.rs', '&& self.snapshot.precedes(&later.snapshot)', ''],
   horizon: ['src/cache/stamp.rs', '&& self.horizon.is_none_or(|at| at > later.clock)', ''],
   'a row that left the window': [
-    'src/cache/attempt.rs',
+    'src/cache/attempt/check.rs',
     'if news.left || news.events > MOST_NEW',
     'if news.events > MOST_NEW'
   ],

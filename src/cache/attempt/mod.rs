@@ -1,0 +1,261 @@
+//! One run that the cache answers: from memory, after a check, by merging what is new, or anew.
+//!
+//! Here stands which of these it is, and how the answer is sent. [`check`] asks whether a kept one is
+//! still true, [`read`] reads one anew, [`gather`] makes rows into what is kept.
+
+mod check;
+mod gather;
+mod read;
+
+use std::{sync::Arc, time::Instant};
+
+use futures_util::future::BoxFuture;
+use serde_json::{Value as Wire, json};
+
+use super::Cache;
+use super::answer::Answer;
+use super::fresh::Needed;
+use super::plan::{Merge, Plan};
+use super::stamp::Refusal;
+use crate::exec::{Batch, Connection, Frame, IntoAscii, Stop, Strategy, may_be_outdated};
+use crate::model::Result;
+use crate::query::Cursor;
+use crate::sql::Merge as Parts;
+
+pub use check::is_believed;
+pub use gather::{is_null, said, unexpected};
+
+/// A run that the cache answers.
+pub struct Cached {
+    /// Of which cache.
+    pub cache: Arc<Cache>,
+    /// What is asked.
+    pub plan: Arc<Plan>,
+    /// What the answer must have seen.
+    pub needed: Needed,
+}
+
+/// Where an answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The cache had no part in it.
+    Off,
+    /// Read anew.
+    Miss,
+    /// As it was kept.
+    Memory,
+    /// As another process had shared it, found true.
+    Redis,
+    /// Brought up to date.
+    Delta,
+}
+
+impl Outcome {
+    /// Its name in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Miss => "miss",
+            Self::Memory => "memory",
+            Self::Redis => "redis",
+            Self::Delta => "delta",
+        }
+    }
+}
+
+/// An answer, and how it was come by.
+pub struct Brought {
+    /// The answer.
+    pub answer: Arc<Answer>,
+    /// Where it came from.
+    pub outcome: Outcome,
+    /// Why it can't be kept, where that has to be said.
+    pub refusal: Option<Refusal>,
+}
+
+/// What a check says of a kept answer.
+pub enum Verdict {
+    /// It is true as it stands.
+    Current(Arc<Answer>),
+    /// It is true with what was merged into it.
+    Merged(Arc<Answer>),
+    /// It has to be read anew.
+    Void,
+}
+
+impl Strategy for Cached {
+    fn attempt<'a>(&'a self, frame: &'a Frame<'a>) -> BoxFuture<'a, Result<Batch>> {
+        Box::pin(self.answer(frame))
+    }
+}
+
+impl Cached {
+    async fn answer(&self, frame: &Frame<'_>) -> Result<Batch> {
+        let stats = &self.cache.stats;
+        let key = &self.plan.key;
+        let will_do = |answer: &Arc<Answer>| self.needed.is_met_by(answer, frame.started);
+        if let Some(answer) = self.cache.kept(key).filter(will_do) {
+            stats.hits.add(1);
+            stats.price(answer.cost, frame.started.elapsed());
+            return Ok(self.serve(frame, &answer, Outcome::Memory, None).await);
+        }
+        let slot = self.cache.slots.of(key);
+        let gate = slot.gate.lock().await;
+        let kept = slot.newest().or_else(|| self.cache.kept(key));
+        if let Some(answer) = kept.clone().filter(will_do) {
+            drop(gate);
+            drop(slot);
+            stats.hits.add(1);
+            stats.coalesced.add(1);
+            stats.price(answer.cost, frame.started.elapsed());
+            return Ok(self.serve(frame, &answer, Outcome::Memory, None).await);
+        }
+        let begun = Instant::now();
+        let (kept, is_shared) = self.cache.or_shared(key, kept).await;
+        let brought = match self.cache.inexact() {
+            Some(refusal) => self.read_plainly(frame, refusal).await?,
+            None => self.bring(frame, kept).await?,
+        };
+        let Brought {
+            answer,
+            outcome,
+            refusal,
+        } = brought;
+        let outcome = match outcome {
+            Outcome::Memory if is_shared => Outcome::Redis,
+            other => other,
+        };
+        match outcome {
+            Outcome::Memory | Outcome::Redis => stats.hits.add(1),
+            Outcome::Delta => stats.deltas.add(1),
+            Outcome::Miss | Outcome::Off => stats.misses.add(1),
+        }
+        stats.price(answer.cost, begun.elapsed());
+        if answer.stamp.is_some() || self.needed.allows_inexact() {
+            slot.show(&answer);
+            self.cache.keep(key, &answer);
+            if outcome == Outcome::Miss || outcome == Outcome::Delta {
+                self.cache.share(key, &answer);
+            }
+        } else {
+            stats.rejected.add(1);
+        }
+        drop(gate);
+        drop(slot);
+        Ok(self.serve(frame, &answer, outcome, refusal).await)
+    }
+
+    /// Sends an answer.
+    async fn serve(
+        &self,
+        frame: &Frame<'_>,
+        answer: &Answer,
+        outcome: Outcome,
+        refusal: Option<Refusal>,
+    ) -> Batch {
+        let body = &answer.body;
+        frame.ticket.set_made(body.rows, body.bytes() as u64);
+        frame.ticket.set_cache(outcome.name());
+        let mut end = frame.end(body.rows, &answer.seen);
+        end["cache"] = outcome.name().into();
+        if let Some(keys) = &body.cursor {
+            let cursor = Cursor {
+                identity: self.plan.planned.statement.identity,
+                keys: keys.clone(),
+            };
+            end["nextCursor"] = cursor.encode().into();
+        }
+        if let Some(refusal) = refusal {
+            let told = json!({ "hint": "cache", "value": self.needed.name(), "honoured": false, "reason": refusal.reason() });
+            match &mut end["hints"] {
+                Wire::Array(hints) => hints.push(told),
+                other => *other = json!([told]),
+            }
+        }
+        for batch in body.batches() {
+            frame.send(batch).await;
+        }
+        body.last(&end.to_string().into_bytes_ascii())
+    }
+
+    /// Asks the database.
+    async fn bring(&self, frame: &Frame<'_>, kept: Option<Arc<Answer>>) -> Result<Brought> {
+        let mut lease = frame.lease_in(true).await?;
+        let connection = lease.connection();
+        let mut brought = self.current(frame, connection, kept.as_ref()).await;
+        if let Err(Stop::Driver(error)) = &brought
+            && may_be_outdated(error)
+        {
+            brought = match connection.forget_statements().await {
+                Ok(()) => self.current(frame, connection, kept.as_ref()).await,
+                Err(error) => Err(Stop::Driver(error)),
+            };
+        }
+        let lacking = match &brought {
+            Err(Stop::Driver(error)) => lacks(error),
+            _ => None,
+        };
+        lease.settle(&brought);
+        if let Some(refusal) = lacking {
+            // The query's own statement says whether that is all that is amiss.
+            self.cache.note_exactness(Some(refusal));
+            return self.read_plainly(frame, refusal).await;
+        }
+        Ok(brought?)
+    }
+
+    async fn current(
+        &self,
+        frame: &Frame<'_>,
+        connection: &mut Connection,
+        kept: Option<&Arc<Answer>>,
+    ) -> Result<Brought, Stop> {
+        if let Some(answer) = kept
+            && let Some(stamp) = &answer.stamp
+        {
+            connection.plan_once(true).await?;
+            let verdict = match (&self.plan.query.grouping, &answer.body.states) {
+                (Some(grouping), Some(states)) => {
+                    (self.add_new(frame, connection, (answer, stamp), (grouping, states))).await?
+                }
+                _ => self.check(frame, connection, answer, stamp).await?,
+            };
+            let brought = match verdict {
+                Verdict::Current(answer) => Some((answer, Outcome::Memory)),
+                Verdict::Merged(answer) => Some((answer, Outcome::Delta)),
+                Verdict::Void => None,
+            };
+            if let Some((answer, outcome)) = brought {
+                return Ok(Brought {
+                    answer,
+                    outcome,
+                    refusal: None,
+                });
+            }
+        }
+        connection.plan_once(false).await?;
+        match (&self.plan.query.grouping, self.plan.merge) {
+            (Some(grouping), Merge::States) => {
+                (self.read_groups(frame, connection, (grouping, Parts::States))).await
+            }
+            (Some(grouping), Merge::Buckets) => {
+                (self.read_groups(frame, connection, (grouping, Parts::Apart))).await
+            }
+            _ => self.read(frame, connection).await,
+        }
+    }
+}
+
+/// Why a statement of the cache can't run here at all.
+fn lacks(error: &sqlx::Error) -> Option<Refusal> {
+    let sqlx::Error::Database(db) = error else {
+        return None;
+    };
+    match db.code().as_deref()? {
+        // The objects of the migrations are missing, or may not be read.
+        "42P01" | "42703" | "42501" | "42883" | "42846" => Some(Refusal::NotMigrated),
+        // Unlogged tables can't be read during recovery.
+        "0A000" | "55000" => Some(Refusal::Standby),
+        _ => None,
+    }
+}
