@@ -1,6 +1,7 @@
 //! Sequences and patterns: what is asked of the order of events.
 
 mod cohort;
+mod expression;
 mod pattern;
 mod predicate;
 mod sequence;
@@ -19,8 +20,9 @@ use crate::model::{
 };
 
 pub use cohort::{Funnel, FunnelMode, Retention};
+pub use expression::{Aggregation, Arithmetic, Expression, Literal};
 pub use pattern::{Pattern, Rows, Skip, Variable};
-pub use predicate::{Aggregation, Arithmetic, Comparison, Expression, Literal, Predicate};
+pub use predicate::{Comparison, Predicate};
 pub use sequence::{Absent, Conditions, Gap, MatchMode, Part, Sequence, Until};
 pub use syntax::{Node, parse as parse_pattern};
 

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value as Wire};
 
-use super::predicate::{Expression, Part, Predicate, expression, predicate};
+use super::expression::{Expression, expression};
+use super::predicate::{Part, Predicate, predicate};
 use super::sequence::{Conditions, micros};
 use super::syntax::{self, Node};
 use super::{either, key_fields};
