@@ -1,122 +1,31 @@
-//! The caller's own SQL in a definition: one immutable expression or predicate, and nothing else.
-//!
-//! It is parsed, and only what is known to be harmless is let through. What is sent to the server is
-//! never the caller's text but what this module writes from the parsed tree, every name and value
-//! quoted anew: where this parser and PostgreSQL's would read a text differently, theirs has nothing
-//! left to misread. Which functions are immutable stands in the server's catalog: they are looked up
-//! before anything is built by the index manager.
+//! Writes a parsed expression anew, construct by construct: what has no arm here is refused.
 
 use std::collections::BTreeSet;
 
-use sqlparser::{
-    ast::{
-        Array, BinaryOperator, CaseWhen, CastKind, DataType, ExactNumberInfo, Expr, Function,
-        FunctionArg, FunctionArgExpr, FunctionArguments, Ident, InTarget, ObjectName,
-        ObjectNamePart, UnaryOperator, Value,
-    },
-    dialect::PostgreSqlDialect,
-    parser::Parser,
-    tokenizer::{Token, Tokenizer, Whitespace},
+use sqlparser::ast::{
+    Array, BinaryOperator, CaseWhen, CastKind, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Ident, InTarget, UnaryOperator, Value,
 };
 
-use super::literal::quote_literal;
-use crate::model::{Error, Result, table::quote_ident};
+use super::allowed::{binary, folded, is_number, single, type_name};
+use super::{Called, DEEPEST};
+use crate::model::table::quote_ident;
+use crate::sql::literal::quote_literal;
 
-/// Longer than any sane definition.
-const LONGEST: usize = 4096;
-/// The deepest nesting.
-const DEEPEST: usize = 48;
-
-/// A checked expression.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checked {
-    /// As this module writes it.
+/// Writes, and notes what it wrote.
+pub struct Writer<'a> {
+    /// The columns that there are.
+    pub columns: &'a [String],
+    /// What is written.
     pub sql: String,
-    /// Functions in it: the catalog must call them immutable.
+    /// What is called in it.
     pub functions: BTreeSet<Called>,
+    /// Whether a column is read.
+    pub reads_row: bool,
 }
 
-/// A function that is called.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Called {
-    /// Its name.
-    pub name: String,
-    /// How many arguments it is given.
-    pub arguments: usize,
-    /// Whether one of them is a time without a zone, as `… AT TIME ZONE 'UTC'` makes it: then of
-    /// functions that share a name the one is meant that depends on no setting.
-    pub civil: bool,
-}
-
-/// Checks an expression or predicate over the table's columns.
-///
-/// # Errors
-/// INDEX_INVALID at `path`.
-pub fn check(text: &str, columns: &[String], path: &str) -> Result<Checked> {
-    let refuse = |problem: String| Error::index_invalid(path, problem);
-    if text.len() > LONGEST {
-        return Err(refuse("is longer than 4,096 bytes".to_owned()));
-    }
-    if text.contains('\0') {
-        return Err(refuse("contains U+0000".to_owned()));
-    }
-    let dialect = PostgreSqlDialect {};
-    let tokens = Tokenizer::new(&dialect, text)
-        .tokenize()
-        .map_err(|e| refuse(format!("is no SQL expression: {}", e.message)))?;
-    for token in &tokens {
-        match token {
-            Token::Whitespace(
-                Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_),
-            ) => return Err(refuse("has a comment".to_owned())),
-            Token::SemiColon => return Err(refuse("has more than one statement".to_owned())),
-            Token::Placeholder(_) => {
-                return Err(refuse("has a placeholder: write the value".to_owned()));
-            }
-            _ => {}
-        }
-    }
-    let mut parser = Parser::new(&dialect)
-        .with_recursion_limit(DEEPEST)
-        .with_tokens(tokens);
-    let parsed = parser
-        .parse_expr()
-        .map_err(|e| refuse(format!("is no SQL expression: {}", plain(&e.to_string()))))?;
-    if parser.peek_token_ref().token != Token::EOF {
-        return Err(refuse("goes on behind its expression".to_owned()));
-    }
-    let mut writer = Writer {
-        columns,
-        sql: String::with_capacity(text.len() + 16),
-        functions: BTreeSet::new(),
-        reads_row: false,
-    };
-    writer.expr(&parsed, 0).map_err(refuse)?;
-    if !writer.reads_row {
-        return Err(refuse("reads no column of the table".to_owned()));
-    }
-    Ok(Checked {
-        sql: writer.sql,
-        functions: writer.functions,
-    })
-}
-
-/// The parser's message without its own prefix, and of bounded length.
-fn plain(message: &str) -> String {
-    let told = message
-        .strip_prefix("sql parser error: ")
-        .unwrap_or(message);
-    told.chars().take(200).collect()
-}
-
-struct Writer<'a> {
-    columns: &'a [String],
-    sql: String,
-    functions: BTreeSet<Called>,
-    reads_row: bool,
-}
-
-type Checking = std::result::Result<(), String>;
+/// What is wrong, without the path.
+pub type Checking = Result<(), String>;
 
 impl Writer<'_> {
     fn put(&mut self, text: &str) -> &mut Self {
@@ -126,7 +35,7 @@ impl Writer<'_> {
 
     /// Every node in parentheses of its own: no rule of precedence is left to differ in.
     #[allow(clippy::too_many_lines)] // One arm for each construct that is let through.
-    fn expr(&mut self, expr: &Expr, depth: usize) -> Checking {
+    pub fn expr(&mut self, expr: &Expr, depth: usize) -> Checking {
         if depth > DEEPEST {
             return Err("is nested too deep".to_owned());
         }
@@ -432,81 +341,4 @@ fn is_civil(arg: &FunctionArg) -> bool {
         expr = *inner;
     }
     matches!(expr, Expr::AtTimeZone { .. })
-}
-
-/// As PostgreSQL reads a name: in lower case, unless it is quoted.
-fn folded(name: &Ident) -> String {
-    match name.quote_style {
-        Some(_) => name.value.clone(),
-        None => name.value.to_lowercase(),
-    }
-}
-
-fn single(name: &ObjectName) -> Option<&Ident> {
-    match name.0.as_slice() {
-        [ObjectNamePart::Identifier(name)] => Some(name),
-        _ => None,
-    }
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty()
-        && text.len() <= 64
-        && text.starts_with(|c: char| c.is_ascii_digit() || c == '.')
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'))
-}
-
-fn binary(op: &BinaryOperator) -> std::result::Result<&'static str, String> {
-    Ok(match op {
-        BinaryOperator::Plus => "+",
-        BinaryOperator::Minus => "-",
-        BinaryOperator::Multiply => "*",
-        BinaryOperator::Divide => "/",
-        BinaryOperator::Modulo => "%",
-        BinaryOperator::StringConcat => "||",
-        BinaryOperator::Gt => ">",
-        BinaryOperator::Lt => "<",
-        BinaryOperator::GtEq => ">=",
-        BinaryOperator::LtEq => "<=",
-        BinaryOperator::Eq => "=",
-        BinaryOperator::NotEq => "<>",
-        BinaryOperator::And => "AND",
-        BinaryOperator::Or => "OR",
-        BinaryOperator::PGRegexMatch => "~",
-        BinaryOperator::PGRegexIMatch => "~*",
-        BinaryOperator::PGRegexNotMatch => "!~",
-        BinaryOperator::PGRegexNotIMatch => "!~*",
-        BinaryOperator::PGStartsWith => "^@",
-        BinaryOperator::Arrow => "->",
-        BinaryOperator::LongArrow => "->>",
-        BinaryOperator::HashArrow => "#>",
-        BinaryOperator::HashLongArrow => "#>>",
-        BinaryOperator::AtArrow => "@>",
-        BinaryOperator::ArrowAt => "<@",
-        BinaryOperator::Question => "?",
-        BinaryOperator::QuestionAnd => "?&",
-        BinaryOperator::QuestionPipe => "?|",
-        other => return Err(format!("uses the operator {other}")),
-    })
-}
-
-/// Types whose casts from what JSON gives cannot depend on a setting.
-fn type_name(of: &DataType) -> Option<&'static str> {
-    Some(match of {
-        DataType::Text => "text",
-        DataType::Int(None) | DataType::Integer(None) | DataType::Int4(None) => "integer",
-        DataType::BigInt(None) | DataType::Int8(None) => "bigint",
-        DataType::SmallInt(None) | DataType::Int2(None) => "smallint",
-        DataType::Numeric(ExactNumberInfo::None) | DataType::Decimal(ExactNumberInfo::None) => {
-            "numeric"
-        }
-        DataType::DoublePrecision | DataType::Float8 => "double precision",
-        DataType::Real | DataType::Float4 => "real",
-        DataType::Boolean | DataType::Bool => "boolean",
-        DataType::Uuid => "uuid",
-        DataType::JSONB => "jsonb",
-        _ => return None,
-    })
 }
