@@ -8,7 +8,8 @@ use napi_derive::napi;
 use serde_json::json;
 
 use super::answer::{answer, promised};
-use super::client::{NativeClient, address, begin, run_options};
+use super::call::{begin, run_options};
+use super::client::{NativeClient, address};
 use super::inbox::NativeStream;
 use super::port::Port;
 use super::value::Made;

@@ -4,26 +4,25 @@ use std::sync::{Arc, PoisonError};
 
 use napi::{Env, Error, Result};
 use napi_derive::napi;
-use serde::Deserialize;
 use serde_json::{Value as Wire, json};
 use tracing::Instrument;
 
 use super::answer::{answer, promised};
 use super::cache::cache_options;
+use super::call::{begin, call_options, sql_call};
 use super::inbox::{Inbox, NativeStream};
 use super::indexes::managed;
 use super::logs::Kept;
+use super::monitor::monitor_options;
 use super::port::Port;
 use super::runtime;
 use super::value::Made;
 use crate::analytics::matching;
 use crate::cache::Cache;
-use crate::exec::{
-    Config, Engine, ExplainOptions, Mode, Observer, Run, RunOptions, Shape, UserSql, describe,
-};
+use crate::exec::{Config, Engine, ExplainOptions, Mode, Observer, Run, Shape, UserSql, describe};
 use crate::index::Indexes;
 use crate::model;
-use crate::monitor::{self, Listening, Monitor};
+use crate::monitor::{Listening, Monitor};
 use crate::plan::RULES;
 use crate::sql::Bind;
 
@@ -36,21 +35,6 @@ pub struct NativeClient {
     indexes: Arc<Indexes>,
     cache: Arc<Cache>,
     listening: Kept,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct CallOptions {
-    timeout: Option<u64>,
-    query_id: Option<String>,
-    analyze: bool,
-    snapshot: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct SqlCall {
-    strings: Vec<String>,
-    values: Vec<Wire>,
 }
 
 #[napi]
@@ -362,48 +346,4 @@ pub fn address(engine: &Engine) -> String {
         "db.namespace": server.get_database(),
         "db.collection.name": engine.target().table.name,
     })))
-}
-
-/// Starts a run, or puts the reason why not where its batches would come.
-pub fn begin(engine: &Arc<Engine>, port: &Arc<Port>, run: model::Result<Run>) -> Arc<Inbox> {
-    let (inbox, sender) = Inbox::new(port);
-    match run {
-        Ok(run) => port.spawn(run.execute(Arc::clone(engine), sender)),
-        // An empty channel has room.
-        Err(error) => drop(sender.try_send(crate::exec::Batch::error(&error, None))),
-    }
-    inbox
-}
-
-impl CallOptions {
-    fn run(&self) -> RunOptions {
-        RunOptions {
-            timeout: self.timeout,
-            query_id: self.query_id.clone(),
-            snapshot: self.snapshot,
-            ..RunOptions::default()
-        }
-    }
-}
-
-/// The options of a run, as `lib/run.js` writes them.
-pub fn run_options(text: Option<String>) -> model::Result<RunOptions> {
-    call_options(text).map(|options| options.run())
-}
-
-fn sql_call(text: &str) -> model::Result<SqlCall> {
-    serde_json::from_str(text).map_err(|e| model::Error::invalid("sql", e.to_string()))
-}
-
-fn monitor_options(text: &str) -> model::Result<monitor::Options> {
-    let wire: Wire = serde_json::from_str(text)
-        .map_err(|e| model::Error::invalid("monitor", format!("is not JSON: {e}")))?;
-    monitor::Options::parse(&wire)
-}
-
-fn call_options(text: Option<String>) -> model::Result<CallOptions> {
-    let parsed = text.map(|text| serde_json::from_str(&text)).transpose();
-    parsed
-        .map(Option::unwrap_or_default)
-        .map_err(|e| model::Error::invalid("options", e.to_string()))
 }

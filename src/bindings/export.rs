@@ -7,7 +7,8 @@ use napi_derive::napi;
 use serde::Deserialize;
 use serde_json::Value as Wire;
 
-use super::client::{NativeClient, begin, run_options};
+use super::call::{begin, run_options};
+use super::client::NativeClient;
 use super::inbox::NativeStream;
 use super::port::Port;
 use crate::exec::{Engine, Run};

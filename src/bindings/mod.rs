@@ -11,6 +11,7 @@
 mod analytics;
 mod answer;
 mod cache;
+mod call;
 mod client;
 mod export;
 mod file_lock;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use napi::{Env, Result};
 use napi_derive::napi;
-use serde_json::json;
+use serde_json::{Value as Wire, json};
 
 use super::answer::{answer, promised};
 use super::client::NativeClient;
@@ -12,7 +12,8 @@ use super::port::Port;
 use super::value::Made;
 use crate::cache::Cache;
 use crate::exec::Engine;
-use crate::monitor::{Monitor, Order};
+use crate::model::{self, Error};
+use crate::monitor::{Monitor, Options, Order};
 
 /// What runs, what ran and how well. Answers are JSON text, except for `metrics`.
 #[napi]
@@ -137,4 +138,11 @@ impl NativeMonitor {
     pub fn reset(&self) {
         self.monitor.reset();
     }
+}
+
+/// The client's `monitor` option, from JSON text.
+pub fn monitor_options(text: &str) -> model::Result<Options> {
+    let wire: Wire = serde_json::from_str(text)
+        .map_err(|e| Error::invalid("monitor", format!("is not JSON: {e}")))?;
+    Options::parse(&wire)
 }
