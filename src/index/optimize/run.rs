@@ -1,231 +1,45 @@
-//! Builds what is recommended, and keeps what proves itself: by what the workload's own statements
-//! read before and after. What hurt one of them, or helped none, goes again, with the reason.
+//! A run: each recommended index built, tried, and kept or reverted; then what is there tidied up.
+//! Every decision is written down.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::collections::BTreeSet;
 
 use serde_json::{Value as Wire, json};
 
-use super::analysis::{self, Verdict};
-use super::candidates::Candidate;
-use super::decisions::{self, Decision};
-use super::definition::Definition;
-use super::job::{Job, Progress};
-use super::manage::{Indexes, build_definition, columns};
-use super::recommend::{Advice, Creation, Options, parse_options};
-use super::session::Session;
-use super::whatif::buffers;
-use super::workload::Question;
-use crate::exec::fault;
+use super::super::analysis::{self, Verdict};
+use super::super::candidates::Candidate;
+use super::super::decisions::{self, Decision};
+use super::super::definition::Definition;
+use super::super::job::Job;
+use super::super::manage::{build_definition, columns};
+use super::super::recommend::{Advice, Creation, Options};
+use super::super::session::Session;
+use super::super::store;
+use super::super::workload::Question;
+use super::Allowed;
+use super::proof::{measure, mistake};
 use crate::model::{Error, Result, table::TableNames};
-
-/// A statement may get this much dearer before an index is taken for a mistake, and by so many blocks.
-const WORSE: f64 = 1.08;
-const WORSE_BLOCKS: f64 = 4.0;
-/// The workload must read this much less.
-const BETTER: f64 = 0.98;
-/// Or one question must read this much less, and so many blocks.
-const HELPED: f64 = 0.8;
-const HELPED_BLOCKS: f64 = 8.0;
-/// A question is measured for so long at most.
-const MEASURED: &str = "20s";
-/// How long the builder's lock is waited for.
-const LOCK_WAIT: Duration = Duration::from_secs(30);
 
 /// What a run came to.
 #[derive(Debug, Default)]
-struct Outcome {
-    created: Vec<String>,
-    dropped: Vec<String>,
-    rebuilt: Vec<String>,
-    reverted: Vec<Wire>,
-    skipped: Vec<Wire>,
+pub(super) struct Outcome {
+    pub(super) created: Vec<String>,
+    pub(super) dropped: Vec<String>,
+    pub(super) rebuilt: Vec<String>,
+    pub(super) reverted: Vec<Wire>,
+    pub(super) skipped: Vec<Wire>,
 }
 
 /// A run under way.
-struct Run<'a> {
-    session: &'a mut Session,
-    names: TableNames,
-    by: &'static str,
-    job: &'a Job,
-    outcome: Outcome,
-}
-
-/// What a run may do.
-#[derive(Clone, Copy, Debug)]
-pub struct Allowed {
-    /// Build.
-    pub create: bool,
-    /// Drop.
-    pub drop: bool,
-}
-
-impl Indexes {
-    /// Builds, verifies, reverts, drops.
-    ///
-    /// # Errors
-    /// What is wrong with the options; who builds already; the server's.
-    pub async fn optimize(
-        self: &Arc<Self>,
-        patterns: Option<String>,
-        options: &str,
-        job: &Arc<Job>,
-    ) -> Result<Wire> {
-        let engine = self.engine()?;
-        let options = parse_options(options)?;
-        let questions = self.questions(&engine, patterns.as_deref())?;
-        let allowed = Allowed {
-            create: true,
-            drop: true,
-        };
-        self.optimize_with(questions, &options, allowed, "optimizeIndexes", job)
-            .await
-    }
-
-    /// The same for whoever may only do some of it.
-    pub(super) async fn optimize_with(
-        self: &Arc<Self>,
-        questions: Vec<Question>,
-        options: &Options,
-        allowed: Allowed,
-        by: &'static str,
-        job: &Arc<Job>,
-    ) -> Result<Wire> {
-        let engine = self.engine()?;
-        let started = Instant::now();
-        let _entered = self.enter(job)?;
-        let mut session = self.session().await?;
-        let done: Result<_> = async {
-            if !options.dry_run {
-                session.lock_within(job, LOCK_WAIT).await?;
-            }
-            job.phase("weighing candidates");
-            let advice = self
-                .advice(&mut session, &engine, questions.clone(), options)
-                .await?;
-            let before = measure(&mut session, &questions, job).await?;
-            let mut run = Run {
-                names: engine.target().table.clone(),
-                session: &mut session,
-                by,
-                job,
-                outcome: Outcome::default(),
-            };
-            if options.dry_run {
-                run.would(&advice);
-            } else {
-                run.all(&advice, options, &questions, allowed).await?;
-            }
-            let outcome = run.outcome;
-            let after = if options.dry_run || outcome.created.is_empty() {
-                before.clone()
-            } else {
-                measure(&mut session, &questions, job).await?
-            };
-            Ok((
-                advice,
-                outcome,
-                weighed(&questions, &before),
-                weighed(&questions, &after),
-            ))
-        }
-        .await;
-        self.finish(session, done.is_ok()).await;
-        let (advice, outcome, before, after) = done?;
-        Ok(json!({
-            "created": outcome.created,
-            "dropped": outcome.dropped,
-            "rebuilt": outcome.rebuilt,
-            "reverted": outcome.reverted,
-            "skipped": outcome.skipped,
-            "improvement": if before > 0.0 { (1.0 - after / before).max(0.0) } else { 0.0 },
-            "duration": started.elapsed().as_secs_f64() * 1000.0,
-            "recommendations": advice.to_json(),
-        }))
-    }
-}
-
-/// Blocks that each question reads; `None` where it took too long.
-async fn measure(
-    session: &mut Session,
-    questions: &[Question],
-    job: &Job,
-) -> Result<Vec<Option<f64>>> {
-    let mut all = Vec::with_capacity(questions.len());
-    for (place, question) in questions.iter().enumerate() {
-        job.check()?;
-        job.set(Progress {
-            done: place as u64,
-            total: Some(questions.len() as u64),
-            unit: "queries",
-            phase: "measuring".to_owned(),
-        });
-        super::store::begin_measuring(&mut session.conn, MEASURED)
-            .await
-            .map_err(fault)?;
-        // Twice: the first run may set hints on what it reads.
-        let mut measured = buffers(&mut session.conn, &question.statement).await;
-        if measured.is_ok() {
-            measured = buffers(&mut session.conn, &question.statement).await;
-        }
-        super::store::end_measuring(&mut session.conn)
-            .await
-            .map_err(fault)?;
-        all.push(match measured {
-            Ok(blocks) => Some(blocks),
-            Err(
-                Error::Timeout(_) | Error::Cancelled | Error::Database { .. } | Error::BeyondDouble,
-            ) => None,
-            Err(other) => return Err(other),
-        });
-    }
-    Ok(all)
-}
-
-fn weighed(questions: &[Question], measured: &[Option<f64>]) -> f64 {
-    let each = questions.iter().zip(measured);
-    each.map(|(question, blocks)| question.weight * blocks.unwrap_or_default())
-        .sum()
-}
-
-/// Why an index is a mistake, by what was read before and after; `None` where it is none.
-fn mistake(
-    questions: &[Question],
-    before: &[Option<f64>],
-    after: &[Option<f64>],
-) -> Option<String> {
-    for ((question, was), is) in questions.iter().zip(before).zip(after) {
-        match (was, is) {
-            (Some(was), Some(is)) if *is > was * WORSE && is - was > WORSE_BLOCKS => {
-                return Some(format!(
-                    "the query {} read {is:.0} blocks with it, and {was:.0} without",
-                    question.fingerprint
-                ));
-            }
-            (Some(_), None) => {
-                return Some(format!(
-                    "the query {} took too long with it",
-                    question.fingerprint
-                ));
-            }
-            _ => {}
-        }
-    }
-    let freed = before.iter().zip(after).any(|(was, is)| match (was, is) {
-        (None, Some(_)) => true,
-        (Some(was), Some(is)) => *is < was * HELPED && was - is > HELPED_BLOCKS,
-        _ => false,
-    });
-    let (was, is) = (weighed(questions, before), weighed(questions, after));
-    (!freed && is > was * BETTER).then(|| {
-        format!(
-            "it helped no query: the workload read {is:.0} blocks with it, and {was:.0} without"
-        )
-    })
+pub(super) struct Run<'a> {
+    pub(super) session: &'a mut Session,
+    pub(super) names: TableNames,
+    pub(super) by: &'static str,
+    pub(super) job: &'a Job,
+    pub(super) outcome: Outcome,
 }
 
 impl Run<'_> {
-    fn would(&mut self, advice: &Advice) {
+    pub(super) fn would(&mut self, advice: &Advice) {
         for told in &advice.other {
             let name = told["indexName"].as_str().unwrap_or_default();
             self.skip(name, "a dry run builds and drops nothing");
@@ -260,7 +74,7 @@ impl Run<'_> {
         decisions::note(&mut self.session.conn, &self.names, self.by, &decision).await
     }
 
-    async fn all(
+    pub(super) async fn all(
         &mut self,
         advice: &Advice,
         options: &Options,
@@ -315,7 +129,7 @@ impl Run<'_> {
                 wire: wire.clone(),
                 definition,
                 body,
-                questions: std::collections::BTreeSet::new(),
+                questions: BTreeSet::new(),
                 first: String::new(),
                 literal: false,
             });
@@ -359,7 +173,7 @@ impl Run<'_> {
             }
         }
         // Also the statistics of the table: a plan may change by them alone.
-        let sql = super::store::analyze(&self.names.quoted());
+        let sql = store::analyze(&self.names.quoted());
         self.session.slowly(&sql, self.job).await?;
         let after = measure(self.session, questions, self.job).await;
         let after = match after {
