@@ -21,6 +21,7 @@ use super::select::{Purpose, Statement, Target, compile};
 use super::writer::{Bind, Writer};
 use crate::model::{Result, field::Column, snapshot::Snapshot, time::Timestamp};
 use crate::query::{EventQuery, Grouping};
+
 /// A statement whose rows carry the stamp.
 #[derive(Clone, Debug)]
 pub struct Stamped {

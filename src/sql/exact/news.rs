@@ -12,6 +12,7 @@ use crate::query::{Bucket, EventQuery, Every, Window};
 use crate::sql::bucket::Time;
 use crate::sql::field::EVENTS;
 use crate::sql::writer::{Bind, Writer};
+
 /// More new events than this are not merged.
 pub const MOST_NEW: u64 = 5000;
 

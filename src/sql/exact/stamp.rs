@@ -10,6 +10,7 @@ use crate::model::{
 };
 use crate::query::{EventQuery, Window};
 use crate::sql::writer::{Bind, Writer};
+
 /// The settings that an answer can depend on, and whose it is, as one number in text.
 pub const REALM: &str = "hashtextextended(concat_ws(',', current_user, current_setting('search_path'), \
      current_setting('TimeZone'), current_setting('DateStyle'), current_setting('row_security'), \
@@ -138,6 +139,7 @@ impl Writer<'_> {
         self.bind(Bind::Text(id.to_string())).sql("::text::xid8")
     }
 }
+
 /// Whether the answer changes by time alone. The pages behind the first keep its clock.
 pub fn is_of_the_clock(query: &EventQuery) -> bool {
     matches!(query.window, Some(Window::Last(_))) && query.after.is_none()

@@ -9,6 +9,7 @@ use crate::model::{Result, time::Timestamp};
 use crate::query::{Aggregate, EventQuery, Function, Grouping};
 use crate::sql::select::{Over, Purpose, Statement, Target, compile_over};
 use crate::sql::writer::{Bind, Writer};
+
 /// What all slices gave.
 #[derive(Clone, Debug)]
 pub struct Merged {

@@ -18,6 +18,7 @@ use super::field::EVENTS;
 use super::writer::{Bind, Writer};
 use crate::model::field::{Column, Kind};
 use crate::query::Grouping;
+
 /// What slices contribute to a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merge {

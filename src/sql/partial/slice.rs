@@ -14,6 +14,7 @@ use crate::sql::field::EVENTS;
 use crate::sql::keyset::sort_keys;
 use crate::sql::select::{Over, Page, Purpose, Statement, Target, compile_over};
 use crate::sql::writer::{Bind, Writer};
+
 /// The events that a slice reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Share {

@@ -12,6 +12,7 @@ use crate::model::{
 use crate::query::{Aggregate, EventQuery, Function, Grouping};
 use crate::sql::select::{Page, Target};
 use crate::sql::writer::Writer;
+
 /// Whether two parts of a group make up its aggregate.
 pub const fn has_states(aggregate: &Aggregate) -> bool {
     !matches!(

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::push::below;
 use crate::query::pipeline::Step;
 use crate::query::{Condition, OrderBy};
+
 /// What is known while blocks are written.
 pub struct Compiler {
     /// Whether the database's own collation orders text by code point.
@@ -148,6 +149,7 @@ impl Compiler {
         ]);
     }
 }
+
 fn close<'p>(done: &mut Vec<Block<'p>>, open: &mut Block<'p>) {
     let next = open.behind();
     done.push(std::mem::replace(open, next));

@@ -163,6 +163,7 @@ impl Compiler {
         }
     }
 }
+
 fn cut(w: &mut Writer<'_>, block: &Block<'_>) {
     if let Some(limit) = block.limit {
         w.sql(" LIMIT ").number(limit);

@@ -6,6 +6,7 @@ use crate::model::field::{self as model, Field, Kind, Relation};
 use crate::query::{Aggregate, EventQuery, Grouping, OrderBy, Source, Window};
 use crate::sql::keyset::SortKey;
 use crate::sql::writer::Writer;
+
 /// A column that the caller sees.
 pub struct Column {
     /// `None` where the row is a whole event, whose members have names of their own.

@@ -18,6 +18,7 @@ use crate::model::{
     time::Timestamp,
 };
 use crate::query::EventQuery;
+
 /// What the compiler must know of the table and its database.
 #[derive(Clone, Debug)]
 pub struct Target {

@@ -3,6 +3,7 @@
 use crate::model::{Error, Result, snapshot::Snapshot, time::Timestamp};
 use crate::query::{Cursor, EventQuery, KeyValue, Window};
 use crate::sql::keyset::foreign_cursor;
+
 /// Where a page begins.
 #[derive(Default)]
 pub struct Page {
