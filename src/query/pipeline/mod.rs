@@ -6,9 +6,10 @@
 mod computed;
 mod row;
 mod stage;
+mod step;
 mod window;
 
 pub use computed::{Expression, Literal, Operator, Type};
 pub use row::{Column, Row};
-pub use stage::{Pipeline, Step, is_double, selected};
+pub use step::{Pipeline, Step, is_double, selected};
 pub use window::{WindowCall, WindowFunction};
