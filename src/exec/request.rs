@@ -5,7 +5,7 @@ use serde_json::Value as Wire;
 use super::frame::Strategy;
 use super::since::CatchUp;
 use super::user::UserSql;
-use crate::query::Priority;
+use crate::query::{Hints, Priority};
 use crate::sql::{Purpose, Statement};
 
 /// How the rows are wanted.
@@ -28,6 +28,17 @@ pub struct RunOptions {
     pub priority: Priority,
     /// The number of a snapshot that is held, whose state it sees.
     pub snapshot: Option<u64>,
+}
+
+impl RunOptions {
+    /// With what the hints of the query wish; a call's own deadline goes before theirs.
+    pub fn hinted(self, hints: &Hints) -> Self {
+        Self {
+            timeout: self.timeout.or(hints.timeout),
+            priority: hints.priority,
+            ..self
+        }
+    }
 }
 
 /// What is run.

@@ -1,17 +1,15 @@
 //! One client: its connections, its limits, its running queries.
 
-use std::{
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
+mod enter;
+
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicU64, Ordering},
 };
 
 use futures_util::TryStreamExt;
 use serde_json::Value as Wire;
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use super::arguments::{arguments, sql_text};
 use super::batch::Batch;
@@ -19,23 +17,20 @@ use super::catalog;
 use super::config::Config;
 use super::examples::Examples;
 use super::fault::fault;
-use super::frame::Strategy;
 use super::governor::Governor;
 use super::held::Snapshots;
-use super::hinted::{Hinted, Memory};
-use super::interrupt::time_allowed;
+use super::hinted::Memory;
 use super::observe::{Observer, Sample, Status};
-use super::pinned::{Pinned, Pins};
-use super::planning::{Planning, Ready};
+use super::pinned::Pins;
+use super::planning::Planning;
 use super::pool::Pool;
 use super::registry::{Registry, Ticket};
-use super::request::{Mode, OfTables, Planned, RunOptions, Single, Source};
+use super::request::Planned;
 use super::run::Run;
 use super::shape::{Shape, Shapes};
-use super::slices::{Knowledge, Slices};
-use super::user::UserSql;
+use super::slices::Knowledge;
 use crate::model::{Error, Result, catalog::Catalog, table::TableNames, token::Token};
-use crate::query::{EventQuery, Hints};
+use crate::query::EventQuery;
 use crate::sql::{Purpose, Statement, Target, compile};
 
 /// The next client's number.
@@ -134,23 +129,6 @@ impl Engine {
                 shape: Arc::clone(shape),
                 statement: planned.statement.clone(),
             });
-        }
-    }
-
-    /// How a planned query is run.
-    pub(super) fn source_of(
-        &self,
-        query: EventQuery,
-        planned: Planned,
-        shape: &Arc<Shape>,
-        purpose: Purpose,
-    ) -> Source {
-        self.offer(shape, &planned);
-        match self.pins.of(shape.fingerprint) {
-            Some(rung) if !planned.is_empty && planned.catch_up.is_none() => {
-                Source::Strategy(Box::new(Pinned { planned, rung }))
-            }
-            _ => Slices::source(query, planned, shape.fingerprint, purpose),
         }
     }
 
@@ -253,228 +231,6 @@ impl Engine {
             &self.target(),
             Purpose::Show,
         )
-    }
-
-    /// Checks and compiles a query and enters its run.
-    ///
-    /// # Errors
-    /// What is wrong with the query or its options; CLOSED.
-    pub fn enter(&self, query: &str, options: RunOptions, mode: Mode) -> Result<Run> {
-        let started = Instant::now();
-        let purpose = match mode {
-            Mode::Buffered => Purpose::Buffered,
-            Mode::Stream => Purpose::Stream,
-        };
-        if options.snapshot.is_none()
-            && let Some(ready) = self.known(query, purpose)
-        {
-            (self.examples).offer(ready.shape.fingerprint, query, started);
-            return self.enter_ready(ready, options, (mode, purpose), started);
-        }
-        let text = query;
-        let wire = query_wire(text)?;
-        let catalog = self.catalog();
-        let tables = EventQuery::tables(&wire, &catalog);
-        let query = EventQuery::parse(&wire, &catalog)?;
-        let regex = EventQuery::regex_path(&wire);
-        let options = RunOptions {
-            timeout: options.timeout.or(query.hints.timeout),
-            query_id: options.query_id.or_else(|| query.id.clone()),
-            priority: query.hints.priority,
-            ..options
-        };
-        let mut declined = query.hints.declined.clone();
-        // Unless slices say what they did.
-        if query.hints.parallel == Some(true) {
-            declined.push(("parallel", "true".to_owned()));
-        }
-        if query.hints.cache.is_some() {
-            declined.push(("cache", "on".to_owned()));
-        }
-        let (source, shape) = if query.hints.name_indexes() {
-            let shape = (tables.is_empty().then(|| self.plan(&query, purpose)))
-                .transpose()?
-                .map(|planned| self.shape_of(&planned.statement, &query));
-            let hinted = Hinted {
-                query: wire,
-                tables,
-                purpose,
-                explain: None,
-            };
-            (Source::Strategy(Box::new(hinted)), shape)
-        } else if tables.is_empty() {
-            let clock = self.held(options.snapshot)?.map(|held| held.clock);
-            let planned = self.plan_at(&query, purpose, clock)?;
-            let shape = self.shape_of(&planned.statement, &query);
-            if clock.is_none() && planned.catch_up.is_none() {
-                let ready = Ready {
-                    query: query.clone(),
-                    statement: planned.statement.clone(),
-                    is_empty: planned.is_empty,
-                    shape: Arc::clone(&shape),
-                    regex: regex.clone(),
-                };
-                self.remember(text, purpose, ready);
-            }
-            let source = self.source_of(query, planned, &shape, purpose);
-            (source, Some(shape))
-        } else {
-            let of = OfTables {
-                query: wire,
-                tables,
-                purpose,
-            };
-            (Source::Single(Single::OfTables(Box::new(of))), None)
-        };
-        if let Some(shape) = &shape {
-            self.examples.offer(shape.fingerprint, text, started);
-        }
-        let run = self.entered(source, shape, declined, options, mode, started)?;
-        Ok(Run { regex, ..run })
-    }
-
-    /// Enters a run of the caller's own SQL.
-    ///
-    /// # Errors
-    /// What is wrong with the call; CLOSED.
-    pub fn enter_sql(
-        &self,
-        strings: &[String],
-        values: Vec<Wire>,
-        options: RunOptions,
-        mode: Mode,
-    ) -> Result<Run> {
-        let started = Instant::now();
-        let user = UserSql::new(strings, values)?;
-        let shape = (self.shapes).of(user.text(), || Shape::of_user(user.text()));
-        self.entered(
-            Source::Single(Single::User(user)),
-            Some(shape),
-            Vec::new(),
-            options,
-            mode,
-            started,
-        )
-    }
-
-    /// Enters a run that a strategy answers. `shape` is what monitoring calls it.
-    ///
-    /// # Errors
-    /// CLOSED, or an id that is running.
-    pub fn enter_strategy(
-        &self,
-        strategy: Box<dyn Strategy>,
-        shape: Arc<Shape>,
-        hints: &Hints,
-        options: RunOptions,
-        mode: Mode,
-    ) -> Result<Run> {
-        let options = RunOptions {
-            timeout: options.timeout.or(hints.timeout),
-            query_id: options.query_id,
-            priority: hints.priority,
-            snapshot: options.snapshot,
-        };
-        let mut declined = hints.declined.clone();
-        if hints.parallel == Some(true) {
-            declined.push(("parallel", "true".to_owned()));
-        }
-        self.entered(
-            Source::Strategy(strategy),
-            Some(shape),
-            declined,
-            options,
-            mode,
-            Instant::now(),
-        )
-    }
-
-    /// Enters a run of a statement that the core itself compiled.
-    ///
-    /// # Errors
-    /// CLOSED, or an id that is running.
-    pub fn enter_statement(
-        &self,
-        statement: Statement,
-        query_id: Option<String>,
-        mode: Mode,
-    ) -> Result<Run> {
-        let shape = (self.shapes).of(&statement.sql, || Shape::of_compiled(&statement.sql));
-        let planned = Planned {
-            statement,
-            is_empty: false,
-            catch_up: None,
-        };
-        self.entered(
-            Source::Single(Single::Query(Box::new(planned))),
-            Some(shape),
-            Vec::new(),
-            RunOptions {
-                query_id,
-                ..RunOptions::default()
-            },
-            mode,
-            Instant::now(),
-        )
-    }
-
-    /// Enters a run of a statement that was compiled for a caller's question.
-    ///
-    /// # Errors
-    /// CLOSED, or an id that is running.
-    pub fn enter_compiled(
-        &self,
-        statement: Statement,
-        hints: &Hints,
-        options: RunOptions,
-        mode: Mode,
-    ) -> Result<Run> {
-        let shape = (self.shapes).of(&statement.sql, || Shape::of_compiled(&statement.sql));
-        let planned = Planned {
-            statement,
-            is_empty: false,
-            catch_up: None,
-        };
-        self.entered(
-            Source::Single(Single::Query(Box::new(planned))),
-            Some(shape),
-            hints.declined.clone(),
-            RunOptions {
-                timeout: options.timeout.or(hints.timeout),
-                query_id: options.query_id,
-                priority: hints.priority,
-                snapshot: options.snapshot,
-            },
-            mode,
-            Instant::now(),
-        )
-    }
-
-    pub(super) fn entered(
-        &self,
-        source: Source,
-        shape: Option<Arc<Shape>>,
-        notes: Vec<(&'static str, String)>,
-        options: RunOptions,
-        mode: Mode,
-        started: Instant,
-    ) -> Result<Run> {
-        let snapshot = self.held(options.snapshot)?;
-        let id: Arc<str> = (options.query_id)
-            .unwrap_or_else(|| Uuid::now_v7().to_string())
-            .into();
-        let ticket = self.registry.enter_at(id, started, shape)?;
-        Ok(Run {
-            source,
-            mode,
-            ticket,
-            started,
-            priority: options.priority,
-            snapshot,
-            timeout: time_allowed(options.timeout, &self.config.limits, mode),
-            regex: None,
-            notes,
-        })
     }
 
     /// Runs to the end and gives all batches: for statements of the core's own.
