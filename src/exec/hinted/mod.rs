@@ -14,33 +14,28 @@
 //! The transaction belongs to its lease: where the run is dropped, the canceller rolls it back.
 
 mod catalog;
+mod choose;
 mod ladder;
 mod memory;
+mod ready;
 mod reason;
 mod verdict;
 
-use std::{
-    hash::{Hash as _, Hasher as _},
-    time::Instant,
-};
-
 use futures_util::future::BoxFuture;
 use serde_json::Value as Wire;
-use xxhash_rust::xxh3::Xxh3;
 
-use self::catalog::{Facts, Index};
 use self::ladder::indexes_of;
 pub use self::ladder::{LADDER, Rung};
 pub use self::memory::Memory;
-use self::memory::Remembered;
-use self::verdict::{Proof, Verdict};
+use self::ready::Ready;
+use self::verdict::Proof;
 use super::batch::Batch;
 use super::connection::Connection;
 use super::explain::explained;
 use super::frame::{Frame, Strategy};
 use super::stop::Stop;
 use crate::model::{Error, Result, catalog::Catalog};
-use crate::query::{EventQuery, Hints, Source};
+use crate::query::{EventQuery, Source};
 use crate::sql::{Purpose, Statement, explain};
 
 /// The strategy of a query whose hints name indexes.
@@ -64,74 +59,6 @@ impl Strategy for Hinted {
             lease.settle(&produced);
             Ok(produced?)
         })
-    }
-}
-
-/// A query that is ready to be run, and what it is made from.
-struct Ready<'a> {
-    query: &'a EventQuery,
-    statement: &'a Statement,
-    /// Preferred, then required.
-    names: Vec<&'a str>,
-    facts: &'a Facts,
-}
-
-impl Ready<'_> {
-    const fn hints(&self) -> &Hints {
-        &self.query.hints
-    }
-
-    fn is_forced(&self, nth: usize) -> bool {
-        nth >= self.hints().use_index.len()
-    }
-
-    /// The indexes that there are.
-    fn oids(&self) -> Vec<sqlx::postgres::types::Oid> {
-        let found = self.facts.indexes.iter().flatten();
-        found.flat_map(|index| index.oids.iter().copied()).collect()
-    }
-
-    /// Of one index's own, among counts in the order of [`Ready::oids`].
-    fn count(&self, nth: usize, counts: &[i64]) -> i64 {
-        let before = self.facts.indexes[..nth].iter().flatten();
-        let start: usize = before.map(|index| index.oids.len()).sum();
-        let own = self.facts.indexes[nth].as_ref().map_or(0, |i| i.oids.len());
-        counts.iter().skip(start).take(own).sum()
-    }
-
-    fn key(&self, with_values: bool) -> u64 {
-        let mut hasher = Xxh3::new();
-        self.statement.sql.hash(&mut hasher);
-        self.names.hash(&mut hasher);
-        self.hints().use_index.len().hash(&mut hasher);
-        // An index that comes, goes or becomes valid is a new question.
-        for index in &self.facts.indexes {
-            index
-                .as_ref()
-                .map(|i| (i.oid.0, i.is_valid))
-                .hash(&mut hasher);
-        }
-        if with_values {
-            format!("{:?}", self.statement.binds).hash(&mut hasher);
-        }
-        hasher.finish()
-    }
-}
-
-/// What a rung gives.
-struct Try {
-    rung: usize,
-    /// Before the statement in its text, where `pg_hint_plan` reads it.
-    comment: String,
-    /// Indexes of its plan.
-    used: Vec<String>,
-    /// Scans before it was planned.
-    before: Vec<i64>,
-}
-
-impl Try {
-    fn uses(&self, index: &Index) -> bool {
-        index.names.iter().any(|name| self.used.contains(name))
     }
 }
 
@@ -270,125 +197,6 @@ impl Hinted {
         }
         Ok(())
     }
-
-    /// The gentlest settings that follow most hints, the required ones first, and what is said of
-    /// each. Those settings are in force afterwards.
-    async fn choose(
-        &self,
-        frame: &Frame<'_>,
-        connection: &mut Connection,
-        ready: &Ready<'_>,
-    ) -> Result<(Try, Vec<Verdict>), Stop> {
-        let memory = &frame.engine.hinted;
-        let keys = (ready.key(false), ready.key(true));
-        let possible = (ready.facts.indexes.iter().flatten())
-            .filter(|index| reason::at_sight(index, ready.facts).is_none())
-            .count();
-        let is_whole = |found: &Try| {
-            let (forced, preferred) = score(ready, found);
-            forced + preferred == possible
-        };
-        let mut first = 0;
-        // What is required is tried each time.
-        if ready.hints().force_index.is_empty()
-            && let Some(Remembered::Settled { rung, reasons, .. }) = memory.recall(keys.1)
-        {
-            let again = attempt(connection, ready, rung, String::new()).await?;
-            if let Some(verdicts) = as_before(ready, &again, reasons) {
-                return Ok((again, verdicts));
-            }
-        } else if let Some(Remembered::Rung(rung)) = memory.recall(keys.0) {
-            first = rung;
-        }
-        let mut best = attempt(connection, ready, first, String::new()).await?;
-        let mut in_force = true;
-        if !is_whole(&best) {
-            for (rung, comment) in steps(ready) {
-                if comment.is_empty() && rung == first {
-                    continue;
-                }
-                let found = attempt(connection, ready, rung, comment).await?;
-                in_force = score(ready, &found) > score(ready, &best);
-                if in_force {
-                    best = found;
-                    if is_whole(&best) {
-                        break;
-                    }
-                }
-            }
-        }
-        self.judge(frame, connection, ready, (best, in_force), keys)
-            .await
-    }
-
-    /// Says what became of each hint under the settings that were chosen.
-    async fn judge(
-        &self,
-        frame: &Frame<'_>,
-        connection: &mut Connection,
-        ready: &Ready<'_>,
-        (best, mut in_force): (Try, bool),
-        (by_text, by_value): (u64, u64),
-    ) -> Result<(Try, Vec<Verdict>), Stop> {
-        let memory = &frame.engine.hinted;
-        let mut verdicts = Vec::with_capacity(ready.names.len());
-        for (nth, found) in ready.facts.indexes.iter().enumerate() {
-            let reason = match found {
-                Some(index) if best.uses(index) => {
-                    verdicts.push(Verdict::Followed(how(&best)));
-                    continue;
-                }
-                None => "there is no index of this name".to_owned(),
-                Some(index) => {
-                    if let Some(reason) = reason::at_sight(index, ready.facts) {
-                        reason
-                    } else {
-                        in_force = false;
-                        reason::why_not(frame.engine, connection, ready, index, &best.used).await?
-                    }
-                }
-            };
-            if ready.is_forced(nth) && self.explain != Some(false) {
-                let path = forced_path(ready, nth);
-                let refused = not_honoured(path, ready.names[nth], &reason);
-                return Err(Stop::Refused(refused));
-            }
-            verdicts.push(Verdict::Refused(reason));
-        }
-        if best.comment.is_empty() {
-            let followed = verdicts.iter().all(|v| matches!(v, Verdict::Followed(_)));
-            if followed {
-                memory.keep(by_text, Remembered::Rung(best.rung));
-            } else {
-                let settled = Remembered::Settled {
-                    rung: best.rung,
-                    reasons: verdicts.iter().map(Verdict::reason).collect(),
-                    at: Instant::now(),
-                };
-                memory.keep(by_value, settled);
-            }
-        }
-        if in_force {
-            return Ok((best, verdicts));
-        }
-        // Other settings were tried since, or a probe has ended the transaction.
-        connection.roll_back().await?;
-        begin(frame, connection).await?;
-        let again = attempt(connection, ready, best.rung, best.comment).await?;
-        Ok((again, verdicts))
-    }
-}
-
-/// What was said of each hint a moment ago, where the same indexes are still used.
-fn as_before(ready: &Ready<'_>, now: &Try, reasons: Vec<Option<String>>) -> Option<Vec<Verdict>> {
-    let verdicts = ready.facts.indexes.iter().zip(reasons);
-    verdicts
-        .map(|(index, reason)| match (index, reason) {
-            (Some(index), None) => now.uses(index).then(|| Verdict::Followed(how(now))),
-            (Some(index), Some(_)) if now.uses(index) => None,
-            (_, reason) => reason.map(Verdict::Refused),
-        })
-        .collect()
 }
 
 /// Begins the transaction of a hinted run, which its lease ends; that of a snapshot that is held is
@@ -407,20 +215,6 @@ async fn begin(frame: &Frame<'_>, connection: &mut Connection) -> Result<(), Sto
     Ok(begun.await.map(drop)?)
 }
 
-/// The rungs that a query may climb. Where an extension takes hints by name it is asked right after
-/// the planner itself.
-fn steps(ready: &Ready<'_>) -> Vec<(usize, String)> {
-    let mut steps = vec![(0, String::new())];
-    if ready.facts.hint_plan {
-        let comments = reason::comments(ready).into_iter();
-        steps.extend(comments.map(|comment| (0, comment)));
-    }
-    let alone = ready.query.joins.is_empty();
-    let rungs = (1..LADDER.len()).filter(|rung| !(alone && LADDER[*rung].joins));
-    steps.extend(rungs.map(|rung| (rung, String::new())));
-    steps
-}
-
 fn forced_path(ready: &Ready<'_>, nth: usize) -> String {
     format!("hints.forceIndex[{}]", nth - ready.hints().use_index.len())
 }
@@ -430,48 +224,6 @@ fn not_honoured(path: String, index: &str, reason: &str) -> Error {
         message: format!("{path}: the index {index:?} cannot be used: {reason}"),
         path,
     }
-}
-
-fn how(chosen: &Try) -> String {
-    if chosen.comment.is_empty() {
-        LADDER[chosen.rung].describe()
-    } else {
-        format!("pg_hint_plan: {}", chosen.comment.trim())
-    }
-}
-
-/// How many of the required and of the preferred indexes a plan uses.
-fn score(ready: &Ready<'_>, found: &Try) -> (usize, usize) {
-    let mut score = (0, 0);
-    for (nth, index) in ready.facts.indexes.iter().enumerate() {
-        if index.as_ref().is_some_and(|index| found.uses(index)) {
-            if ready.is_forced(nth) {
-                score.0 += 1;
-            } else {
-                score.1 += 1;
-            }
-        }
-    }
-    score
-}
-
-async fn attempt(
-    connection: &mut Connection,
-    ready: &Ready<'_>,
-    rung: usize,
-    comment: String,
-) -> Result<Try, Stop> {
-    let driver = &mut connection.driver;
-    let settings: &Rung = &LADDER[rung];
-    let before = catalog::settle(driver, settings, &ready.oids()).await?;
-    let document = catalog::plan(driver, ready.statement, &comment).await?;
-    let used = indexes_of(&document);
-    Ok(Try {
-        rung,
-        comment,
-        used,
-        before,
-    })
 }
 
 /// The query's relations, quoted: what it reads, and what is joined.

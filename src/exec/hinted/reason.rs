@@ -6,9 +6,9 @@
 //! without the predicate is used, the predicate is what is missing; where the copy is used, other
 //! plans were cheaper. The copy is rolled back; no event is read.
 
-use super::Ready;
 use super::catalog::{self, Facts, Index};
 use super::ladder::{LADDER, indexes_of};
+use super::ready::Ready;
 use crate::exec::connection::Connection;
 use crate::exec::engine::Engine;
 use crate::exec::fault::spares_connection;
