@@ -1,11 +1,21 @@
 //! What slices give, kept as the server sent it: it goes back as arrays without being understood here.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
+use futures_util::TryStreamExt;
 use sqlx::{Row, ValueRef, postgres::PgRow};
 
+use crate::exec::arguments::{arguments, sql_text};
+use crate::exec::connection::Connection;
+use crate::exec::fault::may_be_outdated;
+use crate::exec::lease::Lease;
+use crate::exec::snapshot::Exported;
+use crate::exec::stop::Stop;
 use crate::model::{Error, Result};
-use crate::sql::{Bind, Typed};
+use crate::sql::{Bind, Partial, Typed};
 
 /// The rows of slices, column by column.
 pub struct Gathered {
@@ -84,4 +94,75 @@ impl Gathered {
             })
             .collect()
     }
+}
+
+/// What slices may give together: more groups than that are not worth the way there and back.
+const MOST_BYTES: usize = 64 << 20;
+
+/// How much the slices of a run have given.
+#[derive(Default)]
+pub struct Gathering(AtomicUsize);
+
+impl Gathering {
+    fn add(&self, bytes: usize) -> Result<(), Stop> {
+        if self.0.fetch_add(bytes, Ordering::Relaxed) + bytes <= MOST_BYTES {
+            return Ok(());
+        }
+        Err(Stop::Ours(Error::Internal(
+            "slices gave more groups than are merged".into(),
+        )))
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > MOST_BYTES
+    }
+}
+
+/// Answers a slice on a connection of its own, and gives the connection back.
+pub async fn of_another(
+    mut lease: Lease,
+    exported: &Exported,
+    part: &Partial,
+    state: &Gathering,
+) -> Result<Gathered> {
+    let connection = lease.connection();
+    let outcome = match connection.begin_adopting(&exported.name, true).await {
+        Ok(_) => gather(connection, part, state).await,
+        Err(stop) => Err(stop),
+    };
+    lease.end_transaction(&outcome).await;
+    Ok(outcome?)
+}
+
+/// Runs a slice's statement and keeps its rows.
+pub async fn gather(
+    connection: &mut Connection,
+    part: &Partial,
+    state: &Gathering,
+) -> Result<Gathered, Stop> {
+    let mut gathered = Gathered::new(&part.types);
+    let values = arguments(&part.binds).map_err(Stop::Refused)?;
+    let result: Result<(), Stop> = async {
+        let mut rows = sqlx::query_with(sql_text(&part.sql), values).fetch(&mut connection.driver);
+        let mut count = 0_u32;
+        while let Some(row) = rows.try_next().await? {
+            let before = gathered.bytes();
+            gathered.push(&row).map_err(Stop::Ours)?;
+            state.add(gathered.bytes() - before)?;
+            count = count.wrapping_add(1);
+            // The JavaScript thread may be the one that polls.
+            if count.is_multiple_of(256) {
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
+    }
+    .await;
+    if let Err(Stop::Driver(error)) = &result
+        && may_be_outdated(error)
+    {
+        // Parsed before the schema changed: the next query parses it anew.
+        connection.outdated = true;
+    }
+    result.map(|()| gathered)
 }
