@@ -11,9 +11,9 @@ const never = 'CASE WHEN false'
 
 /** The guard, the file, what stands there, and what it becomes. */
 const MUTATIONS = {
-  'points of transactions that were running': ['src/sql/exact.rs', 'if !since.running().is_empty()', 'if false'],
+  'points of transactions that were running': ['src/sql/exact/news.rs', 'if !since.running().is_empty()', 'if false'],
   'gaps between running transactions': [
-    'src/sql/exact.rs',
+    'src/sql/exact/news.rs',
     'UNION ALL SELECT r FROM s, pg_snapshot_xip(s) AS r WHERE r > ',
     'UNION ALL SELECT r FROM s, pg_snapshot_xip(s) AS r WHERE false AND r > '
   ],
@@ -31,11 +31,11 @@ const MUTATIONS = {
     'if news.events > MOST_NEW'
   ],
   'transaction ids of the future': [
-    'src/sql/exact.rs',
+    'src/sql/exact/stamp.rs',
     "pg_snapshot_xmax(s)) THEN 'a' END",
     "pg_snapshot_xmax(s)) THEN '' END"
   ],
-  'guards of transaction_id': ['src/sql/exact.rs', 'CASE WHEN t.guards <> 3 THEN', `${never} THEN`],
+  'guards of transaction_id': ['src/sql/exact/stamp.rs', 'CASE WHEN t.guards <> 3 THEN', `${never} THEN`],
   'sharing only checks that began later': [
     'src/cache/fresh.rs',
     'if answer.checked > asked {',
