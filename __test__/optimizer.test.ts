@@ -34,7 +34,7 @@ describe('optimizeQuery', () => {
       }
     } satisfies EventQuery
     const optimized = await events.optimizer.optimizeQuery(query)
-    expect(optimized.rules.map(({ rule }) => rule).sort()).toEqual(['number-bounds', 'one-list', 'tighten-ranges'])
+    expect(optimized.rules.map(({ rule }) => rule).sort()).toEqual(['one-list', 'tighten-ranges'])
     for (const rule of optimized.rules) {
       expect(rule.before).not.toBe(rule.after)
       expect(rule.reason.length).toBeGreaterThan(10)
@@ -47,7 +47,7 @@ describe('optimizeQuery', () => {
     expect(ids(rewritten.rows as { id: string }[])).toEqual(ids(asked.rows))
     expect(optimized.recommendations).toEqual([])
     // What it gives is at its fixed point.
-    expect((await rulesOf(optimized.query)).map(({ rule }) => rule)).toEqual(['number-bounds'])
+    expect(await rulesOf(optimized.query)).toEqual([])
   })
 
   test('keeps what the rules left alone as it was written', async () => {
@@ -90,9 +90,9 @@ describe('what runs', () => {
     const query = events.query().where('data.n', 'gte', 10).where('data.n', 'lte', 20).where('data.n', 'gte', 5)
     expect(query.toSQL().sql.match(/jsonb_typeof/g)).toHaveLength(3)
     const plan = await query.explain()
-    expect(plan.sql).not.toContain('jsonb_typeof')
+    expect(plan.sql.match(/jsonb_typeof/g)).toHaveLength(2)
     expect(plan.parameters).toEqual([10, 20])
-    expect(plan.rules.map(({ rule }) => rule)).toEqual(['tighten-ranges', 'number-bounds'])
+    expect(plan.rules.map(({ rule }) => rule)).toEqual(['tighten-ranges'])
     expect((await query.execute()).rowCount).toBe(11)
   })
 })

@@ -43,10 +43,6 @@ const QUERIES = {
     joins: [{ table: 'events', alias: 'next', on: { 'tags.repo': 'tags.repo' }, within: '1 minute' }],
     aggregates: count
   }),
-  'number-bounds': () => ({
-    filter: { where: leaf('data.files[0].lines', 'between', [100, 110]) },
-    aggregates: count
-  }),
   'union-arms': () => ({
     filter: { eventTypes: ['PLAN.GENERATED.SUCCESS', 'PR.MERGED.SUCCESS', 'ISSUE.CLOSED.SUCCESS'] },
     orderBy: [{ field: 'timestamp', direction: 'desc' }],

@@ -150,9 +150,6 @@ pub fn function(aggregate: &Aggregate) -> String {
 /// What was decided beside the query.
 pub fn access(access: &Access) -> Vec<String> {
     let mut lines = Vec::new();
-    if access.bounds_tell_type {
-        lines.push("numbers between two bounds are told by the bounds".to_owned());
-    }
     for (i, bounds) in access.join_bounds.iter().enumerate() {
         if !bounds.is_always() {
             lines.push(format!("join {} where {}", i + 1, condition(bounds)));

@@ -7,8 +7,6 @@ use crate::query::Condition;
 /// What was decided of a query.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Access {
-    /// A number between two numbers needs no test of its type: jsonb orders all numbers together.
-    pub bounds_tell_type: bool,
     /// What holds of each joined relation's rows beside the join itself, written where it is joined.
     pub join_bounds: Vec<Condition>,
     /// Tags whose equality is asked of the whole column too, for an index on all tags.
@@ -23,7 +21,6 @@ pub struct Access {
 
 /// Nothing was decided.
 pub static PLAIN: Access = Access {
-    bounds_tell_type: false,
     join_bounds: Vec::new(),
     contained: Vec::new(),
     literals: Vec::new(),

@@ -38,48 +38,17 @@ impl Writer<'_> {
             [only] => self.signed(only, positive),
             _ => {
                 let separator = if all { " AND " } else { " OR " };
-                let bounds = all && positive && self.access.bounds_tell_type;
-                self.sql("(").join(
-                    arms.iter().enumerate(),
-                    separator,
-                    |w, (i, arm)| match arm {
-                        Condition::Leaf(leaf) if bounds && tells_type(arms, i) => w.bare(leaf),
-                        arm => drop(w.signed(arm, positive)),
-                    },
-                );
+                self.sql("(").join(arms, separator, |w, arm| {
+                    w.signed(arm, positive);
+                });
                 self.sql(")")
             }
-        }
-    }
-
-    /// Bounds of numbers without a test of the type.
-    fn bare(&mut self, leaf: &Leaf) {
-        let one = |w: &mut Self, op: CompareOp, value: &Value| {
-            w.sql("(").field(&leaf.field).sql(operator(op));
-            w.bind(Bind::from(value)).sql(")");
-        };
-        match &leaf.test {
-            Test::Between(low, high) => {
-                self.sql("(");
-                one(self, CompareOp::Gte, low);
-                self.sql(" AND ");
-                one(self, CompareOp::Lte, high);
-                self.sql(")");
-            }
-            Test::Compare(op, value) => one(self, *op, value),
-            _ => drop(self.leaf(leaf, true)),
         }
     }
 
     fn leaf(&mut self, leaf: &Leaf, positive: bool) -> &mut Self {
         let field = &leaf.field;
         match &leaf.test {
-            Test::Between(..)
-                if positive && self.access.bounds_tell_type && is_between_numbers(leaf) =>
-            {
-                self.bare(leaf);
-                self
-            }
             Test::Compare(CompareOp::Eq, Value::Text(text))
                 if positive && self.access.contained.contains(field) =>
             {
@@ -270,32 +239,6 @@ const fn operator(op: CompareOp) -> &'static str {
         CompareOp::Gt => " > ",
         CompareOp::Gte => " >= ",
     }
-}
-
-const fn is_number(value: &Value) -> bool {
-    matches!(value, Value::Json(json) if matches!(json.kind, JsonType::Number))
-}
-
-const fn is_between_numbers(leaf: &Leaf) -> bool {
-    matches!(&leaf.test, Test::Between(low, high) if is_number(low) && is_number(high))
-}
-
-/// Whether the arm of a conjunction at `place` bounds a field by numbers that, with the other bounds
-/// beside it, only a number can lie between.
-pub fn tells_type(arms: &[Condition], place: usize) -> bool {
-    let lower = |test: &Test| matches!(test, Test::Compare(CompareOp::Gt | CompareOp::Gte, value) if is_number(value));
-    let upper = |test: &Test| matches!(test, Test::Compare(CompareOp::Lt | CompareOp::Lte, value) if is_number(value));
-    let Some(Condition::Leaf(leaf)) = arms.get(place) else {
-        return false;
-    };
-    let beside = |is: &dyn Fn(&Test) -> bool| {
-        arms.iter().any(
-            |arm| matches!(arm, Condition::Leaf(other) if other.field == leaf.field && is(&other.test)),
-        )
-    };
-    is_between_numbers(leaf)
-        || (lower(&leaf.test) && beside(&upper))
-        || (upper(&leaf.test) && beside(&lower))
 }
 
 /// The least text greater than every text with this prefix; `None` where there is none.

@@ -32,7 +32,6 @@ pub mod explain;
 
 pub use access::Access;
 pub use analysis::analyse;
-pub use condition::tells_type;
 pub use conflict::conflict;
 pub use definition::{index_expression, index_predicate, text_expression};
 pub use exact::{

@@ -3,7 +3,6 @@
 mod contradiction;
 mod having_to_filter;
 mod join_bounds;
-mod number_bounds;
 mod one_list;
 mod partial_index;
 mod tag_containment;
@@ -42,7 +41,6 @@ pub const RULES: &[&dyn Rule] = &[
     &tighten_ranges::TightenRanges,
     &having_to_filter::HavingToFilter,
     &join_bounds::JoinBounds,
-    &number_bounds::NumberBounds,
     &union_arms::UnionArms,
     &tag_containment::TagContainment,
     &partial_index::PartialIndex,
