@@ -60,7 +60,7 @@ async function tiers(admin) {
 }
 
 function tell(context, tier, outcomes) {
-  const share = of => outcomes.filter(one => one[of] <= one.best * WITHIN + 2).length / outcomes.length
+  const share = of => outcomes.filter(one => one[of] <= one.best * WITHIN).length / outcomes.length
   const errors = outcomes.flatMap(one => one.errors).sort((a, b) => a - b)
   const ours = share('ours')
   const peers = {
@@ -78,7 +78,7 @@ function tell(context, tier, outcomes) {
     detail: {
       costError: { median: errors.length > 0 ? median(errors) : 0, p90: errors[Math.floor(errors.length * 0.9)] ?? 0 },
       missed: outcomes
-        .filter(one => one.ours > one.best * WITHIN + 2)
+        .filter(one => one.ours > one.best * WITHIN)
         .map(({ name, ours, best }) => ({ name, ours, best }))
     }
   })

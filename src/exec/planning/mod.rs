@@ -25,7 +25,7 @@ use super::since::CatchUp;
 use crate::model::{Result, time::Timestamp};
 use crate::plan::{Calibration, Facts, Indexes, Optimized, RULES, Rule, optimize_by};
 use crate::query::EventQuery;
-use crate::sql::{Purpose, Statement, compile_at};
+use crate::sql::{Purpose, Statement};
 
 /// What a client knows for planning.
 #[derive(Default)]
@@ -91,17 +91,10 @@ impl Engine {
         clock: Option<Timestamp>,
     ) -> Result<Planned> {
         let optimized = self.optimize(query);
-        // The token of `since` is of the moment, also where there are no rows.
-        let is_empty = query.since.is_none() && optimized.plan.is_empty();
-        let target = self.target();
         Ok(Planned {
-            // What is never sent is known to monitoring as it was asked: rewritten, all would be one.
-            statement: if is_empty {
-                compile_at(query, &target, purpose, clock)?
-            } else {
-                optimized.compile(query, &target, purpose, clock)?
-            },
-            is_empty,
+            statement: optimized.compile(query, &self.target(), purpose, clock)?,
+            // The token of `since` is of the moment, also where there are no rows.
+            is_empty: query.since.is_none() && optimized.plan.is_empty(),
             catch_up: CatchUp::of(query, purpose, clock),
         })
     }
