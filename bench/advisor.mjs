@@ -77,9 +77,7 @@ function tell(context, tier, outcomes) {
     limit: 0.95,
     detail: {
       costError: { median: errors.length > 0 ? median(errors) : 0, p90: errors[Math.floor(errors.length * 0.9)] ?? 0 },
-      missed: outcomes
-        .filter(one => one.ours > one.best * WITHIN)
-        .map(({ name, ours, best }) => ({ name, ours, best }))
+      missed: outcomes.filter(one => one.ours > one.best * WITHIN).map(({ name, ours, best }) => ({ name, ours, best }))
     }
   })
 }
