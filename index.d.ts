@@ -1629,6 +1629,15 @@ export interface CacheStats {
   /** Its share of what was asked for. */
   costSavingsRatio: number
   redis: { enabled: boolean; connected: boolean; hits: number; misses: number; errors: number }
+  /** Answers in the table `query_cache`; `problem` says why it could not be used last. */
+  table: {
+    enabled: boolean
+    hits: number
+    misses: number
+    errors: number
+    written: number
+    problem: string | null
+  }
   /** Coalesced concurrent requests that waited for one execution. */
   coalesced: number
 }
@@ -2276,6 +2285,10 @@ export interface ConnectOptions {
     maxMemoryBytes?: number
     defaultTtl?: Duration
     maxStaleness?: Duration
+    /**
+     * Keep answers in the table `query_cache` too, so that they survive the process; default
+     * false. It takes at most `maxMemoryBytes`; the role must be allowed to write it.
+     */
     persistent?: boolean
   }
   monitor?: {

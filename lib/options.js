@@ -6,7 +6,7 @@ const { EventsError } = require('./errors.js')
 
 const CORE = ['table', 'pool', 'limits', 'bigint', 'immutable']
 /** Of the contract, and without effect in this version: said aloud, once, at connect. */
-const LATER = ['replicas', 'cache.persistent']
+const LATER = ['replicas']
 const OTHER = ['url', 'embedded', 'migrate', 'monitor', 'maintenance', 'cache', 'redis', 'onLog']
 
 function invalid(path, problem) {

@@ -54,12 +54,13 @@ impl NativeClient {
         Monitor::keep_logging(&monitor, &engine);
         Monitor::keep_looking(&monitor, &engine);
         let indexes = managed(&engine, &monitor);
+        let cache = Cache::new(cache, &engine);
         Ok(Self {
             indexes,
             engine,
             port: Port::of(env.raw())?,
             monitor,
-            cache: Cache::new(cache),
+            cache,
             listening: Kept::default(),
         })
     }
@@ -264,7 +265,7 @@ impl NativeClient {
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn close(&self, env: Env) -> Result<Made> {
         let (engine, monitor) = (Arc::clone(&self.engine), self.monitor());
-        let indexes = self.indexes();
+        let (indexes, cache) = (self.indexes(), self.cache());
         let listening = (self.listening.lock())
             .unwrap_or_else(PoisonError::into_inner)
             .take();
@@ -273,6 +274,7 @@ impl NativeClient {
             engine.close().await;
             // After the last run has ended.
             monitor.finish(&engine).await;
+            cache.close().await;
             drop(listening);
             Ok(json!({}))
         })

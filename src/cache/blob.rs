@@ -1,7 +1,8 @@
 //! An answer as bytes that another process can take up: whole, with its key and its stamp.
 //!
 //! Whoever reads one believes it no more than an entry of its own: it is where a check begins. What is
-//! kept of groups stays behind, so a grouped answer from elsewhere is true or read anew.
+//! kept of groups goes along, so that new events are added to a grouped answer from elsewhere too. Bytes
+//! that were changed on the way, or written by another version of this module, are none.
 
 use std::{
     sync::Arc,
@@ -10,16 +11,20 @@ use std::{
 
 use serde_json::{Value as Wire, json};
 use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::answer::{Answer, Body};
 use super::key::Key;
 use super::stamp::Stamp;
+use super::states::States;
 use crate::model::{snapshot::Snapshot, time::Timestamp};
 use crate::query::Cursor;
 
 /// Changes with what is written.
-const PLAIN: u8 = 0x11;
-const COMPRESSED: u8 = 0x12;
+const PLAIN: u8 = 0x21;
+const COMPRESSED: u8 = 0x22;
+/// What states come to is this version's own.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// From here on, zstd at its fastest is quicker than the network.
 const LARGE: usize = 8 << 10;
 /// More than any answer that memory keeps.
@@ -35,6 +40,7 @@ pub fn write(key: &Key, answer: &Answer) -> Option<Vec<u8>> {
     });
     let ids = |kept: &Vec<Uuid>| kept.iter().map(Uuid::to_string).collect::<Wire>();
     let head = json!({
+        "version": VERSION,
         "key": [key.realm, key.query, key.table],
         "stamp": [
             stamp.snapshot.to_string(), stamp.nonce, stamp.started, stamp.realm, stamp.fingerprint,
@@ -48,8 +54,11 @@ pub fn write(key: &Key, answer: &Answer) -> Option<Vec<u8>> {
         "cursor": cursor,
         "kept": body.kept.as_ref().map(ids),
         "parts": body.batches.iter().map(|b| b.len()).collect::<Vec<_>>(),
+        "tail": body.tail.len(),
+        "states": body.states.as_ref().map(States::outline),
     })
     .to_string();
+    let states = (body.states.iter()).flat_map(States::columns);
     let mut bytes = Vec::with_capacity(head.len() + body.bytes() + 16);
     bytes.extend_from_slice(&u32::try_from(head.len()).ok()?.to_le_bytes());
     bytes.extend_from_slice(head.as_bytes());
@@ -57,17 +66,19 @@ pub fn write(key: &Key, answer: &Answer) -> Option<Vec<u8>> {
         bytes.extend_from_slice(part);
     }
     bytes.extend_from_slice(&body.tail);
+    for column in states {
+        bytes.extend_from_slice(column);
+    }
+    let whole = u32::try_from(bytes.len()).ok()?;
     let (mark, content) = if bytes.len() < LARGE {
         (PLAIN, bytes)
     } else {
         (COMPRESSED, zstd::bulk::compress(&bytes, 1).ok()?)
     };
-    let mut blob = Vec::with_capacity(content.len() + 5);
+    let mut blob = Vec::with_capacity(content.len() + 13);
     blob.push(mark);
-    if mark == COMPRESSED {
-        let whole = head.len() + 4 + body.bytes();
-        blob.extend_from_slice(&u32::try_from(whole).ok()?.to_le_bytes());
-    }
+    blob.extend_from_slice(&xxh3_64(&content).to_le_bytes());
+    blob.extend_from_slice(&whole.to_le_bytes());
     blob.extend_from_slice(&content);
     Some(blob)
 }
@@ -75,11 +86,15 @@ pub fn write(key: &Key, answer: &Answer) -> Option<Vec<u8>> {
 /// The answer of a blob; `None` where it is of another key or version, or broken.
 pub fn read(key: &Key, blob: &[u8]) -> Option<Answer> {
     let (mark, rest) = blob.split_first()?;
+    let (sum, rest) = rest.split_first_chunk::<8>()?;
+    let (size, content) = rest.split_first_chunk::<4>()?;
+    if u64::from_le_bytes(*sum) != xxh3_64(content) {
+        return None;
+    }
     let unpacked;
     let bytes = match *mark {
-        PLAIN => rest,
+        PLAIN => content,
         COMPRESSED => {
-            let (size, content) = rest.split_first_chunk::<4>()?;
             let size = u32::from_le_bytes(*size) as usize;
             if size > LARGEST {
                 return None;
@@ -93,15 +108,23 @@ pub fn read(key: &Key, blob: &[u8]) -> Option<Answer> {
     let (head, mut rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
     let head: Wire = serde_json::from_slice(head).ok()?;
     // Names are hashes: two keys may share one.
-    if head["key"] != json!([key.realm, key.query, key.table]) {
+    if head["key"] != json!([key.realm, key.query, key.table]) || head["version"] != VERSION {
         return None;
     }
+    let mut part = |size: &Wire| {
+        let (part, behind) = rest.split_at_checked(usize::try_from(size.as_u64()?).ok()?)?;
+        rest = behind;
+        Some(part)
+    };
     let mut batches = Vec::new();
     for size in head["parts"].as_array()? {
-        let (part, behind) = rest.split_at_checked(usize::try_from(size.as_u64()?).ok()?)?;
-        batches.push(Box::from(part));
-        rest = behind;
+        batches.push(Box::from(part(size)?));
     }
+    let tail = Box::from(part(&head["tail"])?);
+    let states = match &head["states"] {
+        Wire::Null => None,
+        outline => Some(States::read(outline, &mut part)?),
+    };
     let text = |value: &Wire| value.as_str().map(str::to_owned);
     let cursor = match &head["cursor"] {
         Wire::Null => None,
@@ -119,11 +142,11 @@ pub fn read(key: &Key, blob: &[u8]) -> Option<Answer> {
     Some(Answer {
         body: Arc::new(Body {
             batches,
-            tail: Box::from(rest),
+            tail,
             rows: head["rows"].as_u64()?,
             cursor,
             kept,
-            states: None,
+            states,
         }),
         stamp: Some(stamp(&head["stamp"])?),
         seen: text(&head["seen"])?,

@@ -13,9 +13,9 @@ use std::{
 use moka::sync::Cache as Memory;
 use serde_json::json;
 
-use super::{Answer, Cache, Key, glob, store};
-use crate::exec::{Engine, IntoAscii, Stop, sql_text};
-use crate::model::{Error, Result};
+use super::{Answer, Cache, Key, glob, table};
+use crate::exec::{Engine, IntoAscii};
+use crate::model::Result;
 
 /// A result that a caller keeps: opaque text.
 #[derive(Clone, Debug)]
@@ -164,22 +164,13 @@ impl Cache {
     /// Why the server could not be asked. That there is no such table, or no right to change it, is none.
     pub async fn optimize(&self, engine: &Arc<Engine>) -> Result<()> {
         self.sweep();
-        let mut lease = engine.pool.acquire_alive().await?;
-        let text = store::drop_expired(&engine.target().table);
-        let dropped = sqlx::query(sql_text(&text))
-            .persistent(false)
-            .execute(&mut lease.connection().driver)
-            .await
-            .map_err(Stop::Driver);
-        lease.settle(&dropped);
-        match dropped.map_err(Error::from) {
-            Err(Error::Database { sql_state, .. })
-                if matches!(sql_state.as_str(), "42P01" | "42501" | "25006") =>
-            {
-                Ok(())
-            }
-            outcome => outcome.map(drop),
-        }
+        // What a process that keeps nothing there has no opinion on is how much the others may keep.
+        let budget = if self.options.persistent {
+            self.options.max_memory
+        } else {
+            u64::MAX
+        };
+        table::prune(engine, budget).await
     }
 
     /// Drops what has expired, at once and not when it is next met.

@@ -48,6 +48,11 @@ impl Key {
         format!("{}:{:032x}", self.table, self.hash)
     }
 
+    /// Its hash, as the name has it.
+    pub fn hash(&self) -> String {
+        format!("{:032x}", self.hash)
+    }
+
     /// Bytes of memory.
     pub fn weight(&self) -> u64 {
         (self.realm.len() + self.query.len() + self.table.len() + size_of::<Self>()) as u64

@@ -8,6 +8,7 @@
 mod answer;
 mod attempt;
 mod blob;
+mod breaker;
 mod by_hand;
 mod explain;
 mod fresh;
@@ -22,6 +23,7 @@ mod stamp;
 mod states;
 mod stats;
 mod store;
+mod table;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,7 +43,7 @@ pub use stats::Stats;
 
 use crate::exec::{Engine, Mode, Run, RunOptions};
 use crate::model::Result;
-use attempt::Cached;
+use attempt::{Cached, Outcome};
 use plan::Plans;
 use slot::Slots;
 
@@ -54,6 +56,7 @@ pub struct Cache {
     memory: Memory<Arc<Key>, Arc<Answer>>,
     by_hand: ByHand,
     redis: Option<Arc<redis::Redis>>,
+    table: Option<Arc<table::Table>>,
     slots: Slots,
     plans: Plans,
     /// Why answers can't be exact for now, and until when nothing else is tried.
@@ -68,8 +71,8 @@ const RETRY: Duration = Duration::from_secs(2);
 const LARGEST_SHARE: u64 = 4;
 
 impl Cache {
-    /// An empty cache.
-    pub fn new(options: Options) -> Arc<Self> {
+    /// An empty cache of a client. Needs a tokio runtime around it.
+    pub fn new(options: Options, engine: &Arc<Engine>) -> Arc<Self> {
         let stats: Arc<Stats> = Arc::default();
         let told = Arc::clone(&stats);
         let memory = Memory::builder()
@@ -85,11 +88,13 @@ impl Cache {
             .build();
         // Its url was checked with the options.
         let redis = (options.redis.as_ref()).and_then(|redis| redis::Redis::connect(redis).ok());
+        let table = (options.persistent).then(|| table::Table::new(engine, options.max_memory));
         let by_hand = ByHand::new(options.max_memory);
         Arc::new(Self {
             options,
             by_hand,
             redis,
+            table,
             stats,
             memory,
             slots: Slots::default(),
@@ -186,27 +191,50 @@ impl Cache {
         self.memory.run_pending_tasks();
     }
 
-    /// What is kept in memory, else what other processes have shared; whether it was those.
-    async fn or_shared(&self, key: &Key, kept: Option<Arc<Answer>>) -> (Option<Arc<Answer>>, bool) {
-        match (kept, &self.redis) {
-            (None, Some(redis)) => {
-                let blob = redis.get(&key.name()).await;
-                let answer = blob.and_then(|blob| blob::read(key, &blob));
-                let is_shared = answer.is_some();
-                (answer.map(Arc::new), is_shared)
-            }
-            (kept, _) => (kept, false),
+    /// What is kept in memory, else what other processes have shared, or earlier ones; and where it was
+    /// found, if not in memory.
+    async fn or_shared(
+        &self,
+        key: &Key,
+        kept: Option<Arc<Answer>>,
+    ) -> (Option<Arc<Answer>>, Option<Outcome>) {
+        if kept.is_some() {
+            return (kept, None);
+        }
+        let read = |blob: Option<Vec<u8>>| blob.and_then(|blob| blob::read(key, &blob));
+        if let Some(redis) = &self.redis
+            && let Some(answer) = read(redis.get(&key.name()).await)
+        {
+            return (Some(Arc::new(answer)), Some(Outcome::Redis));
+        }
+        if let Some(table) = &self.table
+            && let Some(answer) = read(table.get(&key.name()).await)
+        {
+            return (Some(Arc::new(answer)), Some(Outcome::Table));
+        }
+        (None, None)
+    }
+
+    /// Shares an answer with other processes, and later ones.
+    fn share(&self, plan: &Arc<Plan>, answer: &Arc<Answer>) {
+        if self.by_hand.is_forgotten(answer.checked) {
+            return;
+        }
+        if let Some(redis) = &self.redis
+            && let Some(blob) = blob::write(&plan.key, answer)
+        {
+            let left = (answer.expires).map(|at| at.saturating_duration_since(Instant::now()));
+            redis.put(&plan.key.name(), blob, left);
+        }
+        if let Some(table) = &self.table {
+            table.put(plan, answer);
         }
     }
 
-    /// Shares an answer with other processes.
-    fn share(&self, key: &Key, answer: &Answer) {
-        if let Some(redis) = &self.redis
-            && !self.by_hand.is_forgotten(answer.checked)
-            && let Some(blob) = blob::write(key, answer)
-        {
-            let left = (answer.expires).map(|at| at.saturating_duration_since(Instant::now()));
-            redis.put(&key.name(), blob, left);
+    /// Writes what is to survive, and lets go of what is held outside.
+    pub async fn close(&self) {
+        if let Some(table) = &self.table {
+            table.close().await;
         }
     }
 
@@ -235,6 +263,10 @@ impl Cache {
         told["redis"] = self.redis.as_ref().map_or_else(
             || json!({ "enabled": false, "connected": false, "hits": 0, "misses": 0, "errors": 0 }),
             |redis| redis.told(),
+        );
+        told["table"] = self.table.as_ref().map_or_else(
+            || json!({ "enabled": false, "hits": 0, "misses": 0, "errors": 0, "written": 0, "problem": null }),
+            |table| table.told(),
         );
         told
     }

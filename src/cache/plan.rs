@@ -14,6 +14,8 @@ use crate::sql::{Purpose, Statement, compile, has_states, is_of_the_clock};
 
 /// A query as the cache knows it.
 pub struct Plan {
+    /// As the caller wrote it: JSON.
+    pub text: Box<str>,
     /// The query.
     pub query: EventQuery,
     /// How fresh its answer has to be.
@@ -72,6 +74,7 @@ impl Plan {
             return Ok(None);
         }
         Ok(Some(Self {
+            text: text.into(),
             key: Arc::new(key(engine, &query)?),
             shape: engine.shape_of(&planned.statement, &query),
             regex: EventQuery::regex_path(&wire),

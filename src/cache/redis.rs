@@ -12,10 +12,10 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        Arc,
+        atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use fred::prelude::{
@@ -24,6 +24,7 @@ use fred::prelude::{
 use serde_json::{Value as Wire, json};
 use tokio::{sync::Semaphore, task::JoinHandle};
 
+use super::breaker::Breaker;
 use super::stats::Counter;
 use crate::model::{
     Error, Result,
@@ -58,9 +59,6 @@ const SCHEMES: [&str; 6] = [
 const DEADLINE: Duration = Duration::from_millis(25);
 /// The same for what no query waits for.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Failures in a row before it is left alone, and for how long.
-const FAILURES: u32 = 3;
-const REST: Duration = Duration::from_secs(1);
 /// Writes at once.
 const WRITES: usize = 8;
 /// Where an entry does not say how long it is kept.
@@ -71,8 +69,7 @@ pub struct Redis {
     client: Client,
     connection: JoinHandle<Result<(), fred::error::Error>>,
     prefix: String,
-    failures: AtomicU32,
-    resting: Mutex<Option<Instant>>,
+    breaker: Breaker,
     /// Something was forgotten by hand, and Redis does not know yet.
     untold: AtomicBool,
     writes: Semaphore,
@@ -140,8 +137,7 @@ impl Redis {
             connection: client.connect(),
             client,
             prefix: options.prefix.clone(),
-            failures: AtomicU32::new(0),
-            resting: Mutex::default(),
+            breaker: Breaker::default(),
             untold: AtomicBool::new(false),
             writes: Semaphore::new(WRITES),
             hits: Counter::default(),
@@ -152,7 +148,8 @@ impl Redis {
 
     /// What is kept under a name.
     pub async fn get(&self, name: &str) -> Option<Vec<u8>> {
-        if self.is_resting() || (self.untold.load(Ordering::Acquire) && !self.tell().await) {
+        if self.breaker.is_resting() || (self.untold.load(Ordering::Acquire) && !self.tell().await)
+        {
             return None;
         }
         // Boxed: the driver's futures are large, and each query's would hold room for them.
@@ -177,7 +174,7 @@ impl Redis {
 
     /// Keeps bytes under a name, in the background; where many are on their way already, not at all.
     pub fn put(self: &Arc<Self>, name: &str, bytes: Vec<u8>, ttl: Option<Duration>) {
-        if self.is_resting() || self.untold.load(Ordering::Acquire) {
+        if self.breaker.is_resting() || self.untold.load(Ordering::Acquire) {
             return;
         }
         let (tier, key) = (Arc::clone(self), self.key(name));
@@ -207,7 +204,7 @@ impl Redis {
     }
 
     async fn tell(&self) -> bool {
-        if self.is_resting() {
+        if self.breaker.is_resting() {
             return false;
         }
         let told = Box::pin(self.client.incr::<u64, _>(self.epoch_key()));
@@ -236,21 +233,12 @@ impl Redis {
         asked: impl Future<Output = Result<T, fred::error::Error>>,
     ) -> Option<T> {
         if let Ok(Ok(answer)) = tokio::time::timeout(limit, asked).await {
-            self.failures.store(0, Ordering::Relaxed);
+            self.breaker.succeeded();
             return Some(answer);
         }
         self.errors.add(1);
-        if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES {
-            let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
-            *resting = Some(Instant::now() + REST);
-            self.failures.store(0, Ordering::Relaxed);
-        }
+        self.breaker.failed();
         None
-    }
-
-    fn is_resting(&self) -> bool {
-        let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
-        resting.is_some_and(|until| until > Instant::now())
     }
 
     fn key(&self, name: &str) -> String {

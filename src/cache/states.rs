@@ -6,6 +6,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use serde_json::{Value as Wire, json};
 use sqlx::{Row, ValueRef, postgres::PgRow};
 
 use crate::model::{Error, Result, time::Timestamp};
@@ -150,6 +151,47 @@ impl States {
         }
     }
 
+    /// What they are, for [`States::read`], which takes the columns as they stand.
+    pub fn outline(&self) -> Wire {
+        json!({
+            "types": self.types.iter().map(|typed| typed.oids().0).collect::<Vec<_>>(),
+            "apart": self.merge == Merge::Apart,
+            "rows": self.rows,
+            "compact": self.compact,
+            "sizes": self.columns().map(<[u8]>::len).collect::<Vec<_>>(),
+        })
+    }
+
+    /// The bytes of each column.
+    pub fn columns(&self) -> impl Iterator<Item = &[u8]> {
+        self.columns.iter().map(|column| column.as_slice())
+    }
+
+    /// What [`States::outline`] says, with the columns that `part` gives by their sizes.
+    pub fn read<'b>(
+        outline: &Wire,
+        mut part: impl FnMut(&Wire) -> Option<&'b [u8]>,
+    ) -> Option<Self> {
+        let count = |name: &str| i32::try_from(outline[name].as_i64()?).ok();
+        let types: Option<Vec<Typed>> = (outline["types"].as_array()?.iter())
+            .map(|oid| Typed::of_oid(u32::try_from(oid.as_u64()?).ok()?))
+            .collect();
+        let columns: Option<Vec<_>> = (outline["sizes"].as_array()?.iter())
+            .map(|size| Some(Arc::new(part(size)?.to_vec())))
+            .collect();
+        Some(Self {
+            types: types?.into(),
+            merge: if outline["apart"].as_bool()? {
+                Merge::Apart
+            } else {
+                Merge::States
+            },
+            columns: columns?,
+            rows: count("rows")?,
+            compact: count("compact")?,
+        })
+    }
+
     /// Bytes of memory.
     pub fn weight(&self) -> usize {
         self.columns.iter().map(|c| c.capacity() + 48).sum()
@@ -187,6 +229,31 @@ mod tests {
             }
         }
         Arc::new(bytes)
+    }
+
+    #[test]
+    fn come_back_as_they_were() {
+        let states = States {
+            types: [Typed::Time, Typed::Json].into(),
+            merge: Merge::Apart,
+            columns: vec![
+                column(&[Some(b"12345678"), None]),
+                column(&[None, Some(b"")]),
+            ],
+            rows: 2,
+            compact: 1,
+        };
+        let bytes: Vec<u8> = states.columns().flatten().copied().collect();
+        let mut rest = &bytes[..];
+        let mut part = |size: &Wire| {
+            let (part, behind) = rest.split_at_checked(usize::try_from(size.as_u64()?).ok()?)?;
+            rest = behind;
+            Some(part)
+        };
+        let read = States::read(&states.outline(), &mut part).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{states:?}"));
+        let short = |_: &Wire| None;
+        assert!(States::read(&states.outline(), short).is_none());
     }
 
     #[test]

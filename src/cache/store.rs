@@ -1,11 +1,142 @@
-//! The fixed statements of the cache's table.
+//! The fixed statements of the cache, on connections of its own: no query waits for what they wait for.
+
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, Row, SqlSafeStr, SqlStr,
+    postgres::PgConnectOptions,
+};
 
 use crate::model::table::TableNames;
 
-/// Removes what has expired from the table that results may be kept in.
-pub fn drop_expired(table: &TableNames) -> String {
-    format!(
-        "DELETE FROM {} WHERE expires_at <= now()",
-        table.beside("query_cache")
-    )
+/// Short waits, and no wait for the disk: what is lost is read anew.
+const SET_UP: &str = "SELECT set_config('lock_timeout', '100', false), \
+     set_config('statement_timeout', '5000', false), set_config('synchronous_commit', 'off', false)";
+
+/// A connection of the cache's own.
+pub async fn connect(server: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    let server = server.clone().application_name("tamma-events cache");
+    let mut driver = server.connect().await?;
+    sqlx::query(SET_UP)
+        .persistent(false)
+        .execute(&mut driver)
+        .await?;
+    Ok(driver)
+}
+
+/// Says goodbye.
+pub async fn close(driver: PgConnection) {
+    // Where that fails it is closed already.
+    let _ = driver.close().await;
+}
+
+fn text(sql: String) -> SqlStr {
+    // Fixed texts; the one name in them is quoted.
+    AssertSqlSafe(sql).into_sql_str()
+}
+
+fn entries(table: &TableNames) -> String {
+    table.beside("query_cache")
+}
+
+/// An entry on its way into the table.
+pub struct Entry {
+    /// Its key's name.
+    pub name: String,
+    /// Its key's hash.
+    pub hash: String,
+    /// What is kept: JSON.
+    pub data: String,
+    /// For how many seconds.
+    pub seconds: f64,
+}
+
+/// What is kept under a name, unless it has expired.
+pub async fn get(
+    driver: &mut PgConnection,
+    table: &TableNames,
+    name: &str,
+) -> Result<Option<String>, sqlx::Error> {
+    let sql = format!(
+        "SELECT result_data->>'answer' FROM {} WHERE query_key = $1 AND expires_at > now()",
+        entries(table)
+    );
+    let found = sqlx::query(text(sql))
+        .persistent(false)
+        .bind(name)
+        .fetch_optional(driver)
+        .await?;
+    found.map_or(Ok(None), |row| row.try_get(0))
+}
+
+/// Keeps an entry, unless what stands there has seen more. Comparing JSON numbers cannot fail, whatever
+/// others have written there.
+pub async fn put(
+    driver: &mut PgConnection,
+    table: &TableNames,
+    entry: &Entry,
+) -> Result<(), sqlx::Error> {
+    let sql = format!(
+        "INSERT INTO {} AS kept (query_key, query_hash, result_data, expires_at) \
+         VALUES ($1, $2, $3::text::jsonb, now() + $4 * interval '1 second') \
+         ON CONFLICT (query_key) DO UPDATE SET query_hash = excluded.query_hash, \
+           result_data = excluded.result_data, expires_at = excluded.expires_at, last_accessed = now() \
+         WHERE (kept.result_data->'incarnation' = excluded.result_data->'incarnation' \
+           AND kept.result_data->'xmax' > excluded.result_data->'xmax') IS NOT TRUE",
+        entries(table)
+    );
+    sqlx::query(text(sql))
+        .persistent(false)
+        .bind(&entry.name)
+        .bind(&entry.hash)
+        .bind(&entry.data)
+        .bind(entry.seconds)
+        .execute(driver)
+        .await
+        .map(drop)
+}
+
+/// Notes which entries were of use, and how often.
+pub async fn note_use(
+    driver: &mut PgConnection,
+    table: &TableNames,
+    names: &[String],
+    times: &[i32],
+) -> Result<(), sqlx::Error> {
+    // In one order, so that two processes that note the same do not wait for each other in a ring.
+    let sql = format!(
+        "WITH used AS MATERIALIZED (SELECT entry.id, times FROM {table} AS entry \
+           JOIN unnest($1::text[], $2::int[]) AS use (name, times) ON query_key = name \
+           ORDER BY entry.id FOR UPDATE OF entry SKIP LOCKED) \
+         UPDATE {table} AS kept SET last_accessed = now(), \
+           hit_count = least(hit_count::bigint + used.times, 2147483647)::int \
+         FROM used WHERE kept.id = used.id",
+        table = entries(table)
+    );
+    sqlx::query(text(sql))
+        .persistent(false)
+        .bind(names)
+        .bind(times)
+        .execute(driver)
+        .await
+        .map(drop)
+}
+
+/// Removes what has expired, and of the rest what was of no use for longest, down to so many bytes.
+pub async fn prune(
+    driver: &mut PgConnection,
+    table: &TableNames,
+    budget: i64,
+) -> Result<(), sqlx::Error> {
+    let sql = format!(
+        "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE id IN ( \
+           SELECT id FROM (SELECT id, expires_at, sum(pg_column_size(result_data)) \
+               OVER (ORDER BY last_accessed DESC NULLS LAST, id) AS total FROM {table}) AS entry \
+           WHERE expires_at <= now() OR total > $1) ORDER BY id FOR UPDATE SKIP LOCKED)",
+        table = entries(table)
+    );
+    sqlx::query(text(sql))
+        .persistent(false)
+        .bind(budget)
+        .execute(driver)
+        .await
+        .map(drop)
 }

@@ -46,6 +46,8 @@ pub enum Outcome {
     Memory,
     /// As another process had shared it, found true.
     Redis,
+    /// As an earlier process had left it in the database, found true.
+    Table,
     /// Brought up to date.
     Delta,
 }
@@ -58,6 +60,7 @@ impl Outcome {
             Self::Miss => "miss",
             Self::Memory => "memory",
             Self::Redis => "redis",
+            Self::Table => "table",
             Self::Delta => "delta",
         }
     }
@@ -111,7 +114,7 @@ impl Cached {
             return Ok(self.serve(frame, &answer, Outcome::Memory, None).await);
         }
         let begun = Instant::now();
-        let (kept, is_shared) = self.cache.or_shared(key, kept).await;
+        let (kept, found) = self.cache.or_shared(key, kept).await;
         let brought = match self.cache.inexact() {
             Some(refusal) => self.read_plainly(frame, refusal).await?,
             None => self.bring(frame, kept).await?,
@@ -122,11 +125,11 @@ impl Cached {
             refusal,
         } = brought;
         let outcome = match outcome {
-            Outcome::Memory if is_shared => Outcome::Redis,
+            Outcome::Memory => found.unwrap_or(outcome),
             other => other,
         };
         match outcome {
-            Outcome::Memory | Outcome::Redis => stats.hits.add(1),
+            Outcome::Memory | Outcome::Redis | Outcome::Table => stats.hits.add(1),
             Outcome::Delta => stats.deltas.add(1),
             Outcome::Miss | Outcome::Off => stats.misses.add(1),
         }
@@ -135,7 +138,7 @@ impl Cached {
             slot.show(&answer);
             self.cache.keep(key, &answer);
             if outcome == Outcome::Miss || outcome == Outcome::Delta {
-                self.cache.share(key, &answer);
+                self.cache.share(&self.plan, &answer);
             }
         } else {
             stats.rejected.add(1);

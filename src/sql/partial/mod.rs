@@ -74,6 +74,13 @@ impl Typed {
         }
     }
 
+    /// The type of such an OID.
+    pub fn of_oid(oid: u32) -> Option<Self> {
+        use Typed::{Float, Integer, Json, Numeric, Text, Time, Uuid};
+        let all = [Integer, Numeric, Float, Text, Uuid, Time, Json];
+        all.into_iter().find(|typed| typed.oids().0 == oid)
+    }
+
     const fn of(kind: Kind) -> Self {
         match kind {
             Kind::Text => Self::Text,
