@@ -2143,8 +2143,8 @@ export interface IAnalyticsEngine {
     }
   ): Promise<TimeInStateReport>
   /**
-   * Stages in order, as one SQL statement: rows leave the server once, at the end. What is wrong is
-   * named by its stage: '[2].group.aggregates[0].field'.
+   * Stages in order, as one SQL statement: rows leave the server once, at the end; around a `sequence` or a
+   * `pattern` as two, with the matcher between them, in one snapshot. What is wrong is named by its stage: '[2].group.aggregates[0].field'.
    *
    * - `match` keeps rows, by a filter while they are events, by a condition always; `having` is a match
    *   behind a group.
@@ -2160,6 +2160,11 @@ export interface IAnalyticsEngine {
    *   `rate` is `delta` by the second of the order's time.
    * - `outliers` keeps rows that are far from the others, and adds `score` and `expected`: see
    *   {@link IAnalyticsEngine.outliers}.
+   * - `sequence` and `pattern` make matches of events, as {@link IAnalyticsEngine.findSequences} and
+   *   {@link IAnalyticsEngine.findPatterns} do among the events that the stages before them leave; columns that
+   *   these added can be matched by. The members of a match are the columns of the next stages:
+   *   'key["tags.issueId"]', 'durationMs', 'events[0].data.n'. Matches come in their own order; those that the next
+   *   stages work on may take `limits.maxResultBytes`, else MATCH_LIMIT.
    * - `facet`, the last stage, gives one row with a list of rows for each pipeline in it.
    * - Rows keep the order of a `sort`; `limit` and `offset` without one count in the order of events, or
    *   of groups.

@@ -211,7 +211,6 @@ it('what is wrong has the path of its stage', async () => {
   expect(await wrong({ facet: { a: [{ limit: 'x' }] } })).toBe('INVALID_QUERY [0].facet.a[0].limit')
   expect(await wrong({ facet: { a: [{ limit: 1 }] } }, { limit: 1 })).toBe('INVALID_QUERY [1]')
   expect(await wrong({ facet: { a: [{ facet: { b: [{ limit: 1 }] } }] } })).toBe('INVALID_QUERY [0].facet.a[0].facet')
-  expect(await wrong({ sequence: { steps: [] } })).toBe('UNSUPPORTED [0].sequence')
   expect(await wrong({ match: { where: undefined } })).toBe('INVALID_QUERY [0].match.where')
   expect((await failure(client.analytics.pipeline({} as never))).path).toBe('stages')
 })

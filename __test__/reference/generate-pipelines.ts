@@ -3,7 +3,7 @@ import type { PipelineStage } from '../../index.js'
 import type { Random } from './random'
 
 /** `fuzzy` numbers are quotients and the like, whose last digit nobody compares. */
-type Kind = 'number' | 'fuzzy' | 'text' | 'json' | 'time'
+export type Kind = 'number' | 'fuzzy' | 'text' | 'json' | 'time'
 
 /** The columns of a row as it is; `event` while it is an event. */
 export class PipelineGenerator {
@@ -14,6 +14,14 @@ export class PipelineGenerator {
   private made = 0
 
   constructor(private readonly random: Random) {}
+
+  /** Pipelines over rows that are no events. */
+  static over(random: Random, columns: readonly (readonly [string, Kind])[]) {
+    const generator = new PipelineGenerator(random)
+    generator.columns = new Map(columns)
+    generator.event = false
+    return generator
+  }
 
   pipeline(): PipelineStage[] {
     return this.random.list(1, 6, () => this.stage())

@@ -39,6 +39,14 @@ export class PipelineReference {
     }))
   }
 
+  /** Over rows that are no events, in their order. */
+  static over(rows: readonly Map<string, FieldValue>[], locale: Locale) {
+    const reference = new PipelineReference([], locale)
+    reference.rows = rows.map((cells, i) => ({ cells, keys: [number(i)] }))
+    reference.sorted = true
+    return reference
+  }
+
   run(stages: readonly PipelineStage[]): Record<string, unknown>[] {
     for (const stage of stages) this.stage(stage)
     return this.rows.map(shown)

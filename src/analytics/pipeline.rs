@@ -1,15 +1,17 @@
-//! Pipelines: compiled into one statement, run or exported as such.
+//! Pipelines: compiled into one statement, run or exported as such. Where a stage looks for matches,
+//! the stages before it say where, the matcher finds them, and a statement works on what it found.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Wire, json};
 
+use super::matching::{self, Answer};
 use crate::exec::{Engine, Mode, Run, RunOptions, Shape};
 use crate::export::{self, Rows};
 use crate::model::{Error, Result, path::Path, wire::known_keys};
-use crate::query::pipeline::Pipeline;
+use crate::query::pipeline::{MatchStage, Pipeline};
 use crate::query::{EventQuery, Hints};
-use crate::sql::{Purpose, pipeline as compile};
+use crate::sql::{Compiled, Purpose, pipeline as compile};
 
 struct Asked {
     pipeline: Pipeline,
@@ -44,14 +46,23 @@ pub fn enter(
         Mode::Stream => Purpose::Stream,
     };
     let compiled = compile(&asked.pipeline, &engine.target(), purpose)?;
-    engine.enter_compiled(compiled.statement, &asked.hints, options, mode)
+    let Some(stage) = &asked.pipeline.matched else {
+        return engine.enter_compiled(compiled.statement, &asked.hints, options, mode);
+    };
+    let then = (!asked.pipeline.ends_with_matches()).then_some(compiled.statement);
+    let answer = Answer::of_stage(engine, stage, then)?;
+    let shape = Arc::new(answer.shape(engine));
+    engine.enter_strategy(Box::new(answer), shape, &asked.hints, options, mode)
 }
 
 /// The statement of a pipeline, for people.
 pub fn show(engine: &Engine, members: &Map<String, Wire>) -> Result<String> {
     let asked = asked(members)?;
     let compiled = compile(&asked.pipeline, &engine.target(), Purpose::Show)?;
-    Ok(compiled.statement.sql)
+    match &asked.pipeline.matched {
+        Some(stage) => Ok(Answer::of_stage(engine, stage, None)?.rows(engine).sql),
+        None => Ok(compiled.statement.sql),
+    }
 }
 
 /// Checks and compiles a pipeline and enters its export.
@@ -66,9 +77,16 @@ pub fn export(
 ) -> Result<Run> {
     let pipeline = Pipeline::parse(stages)?;
     let statement = compile(&pipeline, &engine.target(), Purpose::Stream)?.statement;
-    let shape = Arc::new(Shape::of_compiled(&statement.sql));
-    let rows = Rows::Of(Box::new(statement));
-    let run = export::enter(engine, rows, shape, wanted, &Hints::default(), options)?;
+    let (rows, shape) = if let Some(stage) = &pipeline.matched {
+        let answer = Answer::of_stage(engine, stage, Some(statement))?;
+        let shape = answer.shape(engine);
+        (Rows::Found(Box::new(answer)), shape)
+    } else {
+        let shape = Shape::of_compiled(&statement.sql);
+        (Rows::Of(Box::new(statement)), shape)
+    };
+    let hints = Hints::default();
+    let run = export::enter(engine, rows, Arc::new(shape), wanted, &hints, options)?;
     let regex = EventQuery::regex_path(stages);
     Ok(Run { regex, ..run })
 }
@@ -82,34 +100,82 @@ pub async fn explain(engine: &Arc<Engine>, question: &str) -> Result<Wire> {
     let members = wire.as_object().cloned().unwrap_or_default();
     let asked = asked(&members)?;
     let compiled = compile(&asked.pipeline, &engine.target(), Purpose::Show)?;
+    let names = stage_names(&members);
+    let mut told = match &asked.pipeline.matched {
+        None => of_one_statement(engine, compiled, &names).await?,
+        Some(stage) => {
+            let then = (!asked.pipeline.ends_with_matches()).then_some(compiled);
+            around_matches(engine, stage, then, &names).await?
+        }
+    };
+    let runs = names.iter().map(|name| match name.as_str() {
+        "sequence" | "pattern" => json!({ "stage": name, "runs": "rust" }),
+        _ => json!({ "stage": name, "runs": "sql" }),
+    });
+    let runs: Vec<Wire> = runs.collect();
+    if let Some(first) = told.pointer_mut("/steps/0") {
+        match first.get_mut("details").and_then(Wire::as_object_mut) {
+            Some(details) => {
+                details.insert("stages".to_owned(), runs.into());
+            }
+            None => first["details"] = json!({ "stages": runs }),
+        }
+    }
+    Ok(told)
+}
+
+async fn of_one_statement(
+    engine: &Arc<Engine>,
+    compiled: Compiled,
+    names: &[String],
+) -> Result<Wire> {
     let mut rules = vec![json!({
         "rule": "stages to SQL",
-        "before": stage_names(&members).join(" → "),
+        "before": names.join(" → "),
         "after": "one statement",
         "reason": "every stage has a form in SQL: rows leave the server once, at the end",
     })];
-    rules.extend(
-        compiled
-            .rules_json()
-            .as_array()
-            .cloned()
-            .unwrap_or_default(),
-    );
+    rules.extend(compiled.rules_json());
     let mut told = engine.explain_statement(compiled.statement).await?;
     told["rules"] = rules.into();
-    if let Some(first) = told.pointer_mut("/steps/0") {
-        let stages = stage_names(&members);
-        let stages = stages
-            .iter()
-            .map(|name| json!({ "stage": name, "runs": "sql" }));
-        let stages: Vec<Wire> = stages.collect();
-        match first.get_mut("details").and_then(Wire::as_object_mut) {
-            Some(details) => {
-                details.insert("stages".to_owned(), stages.into());
-            }
-            None => first["details"] = json!({ "stages": stages }),
+    Ok(told)
+}
+
+/// The plan where a stage looks for matches: that of the matcher, below that of what comes behind it.
+async fn around_matches(
+    engine: &Arc<Engine>,
+    stage: &MatchStage,
+    then: Option<Compiled>,
+    names: &[String],
+) -> Result<Wire> {
+    let answer = Answer::of_stage(engine, stage, None)?;
+    let mut told = matching::explain_stage(engine, &answer).await?;
+    let mut rules = vec![json!({
+        "rule": "stages to SQL",
+        "before": names.join(" → "),
+        "after": if then.is_some() { "two statements with the matcher between them" } else { "one statement before the matcher" },
+        "reason": "the order of events is looked at here: rows leave the server for it, and what it found is bound to the statement behind it",
+    })];
+    rules.extend(told["rules"].as_array().cloned().unwrap_or_default());
+    if let Some(then) = then {
+        rules.extend(then.rules_json());
+        let sql = then.statement.sql.clone();
+        let behind = engine.explain_statement(then.statement).await?;
+        let mut above = behind["steps"].as_array().cloned().unwrap_or_default();
+        if let Some(first) = above.first_mut() {
+            first["details"] = json!({ "sql": sql });
         }
+        above.extend(told["steps"].as_array().cloned().unwrap_or_default());
+        told["steps"] = above.into();
+        let text = |of: &Wire| of["text"].as_str().unwrap_or_default().to_owned();
+        told["text"] = (text(&behind) + &text(&told)).into();
+        for figure in ["estimatedCost", "executionTime"] {
+            let sum = behind[figure].as_f64().unwrap_or(0.0) + told[figure].as_f64().unwrap_or(0.0);
+            told[figure] = sum.into();
+        }
+        told["estimatedRows"] = behind["estimatedRows"].clone();
     }
+    told["rules"] = rules.into();
     Ok(told)
 }
 

@@ -13,6 +13,8 @@ use sqlx::{
 use tokio::sync::Notify;
 
 use super::catalog;
+use super::fault::spares_connection;
+use super::stop::Stop;
 use crate::model::token::Origin;
 
 /// An open connection, the backend it talks to, and when it was opened.
@@ -210,6 +212,22 @@ impl Connection {
             self.forget_statements().await?;
         }
         Ok(())
+    }
+
+    /// Ends a transaction that only read, by what came of it.
+    ///
+    /// # Errors
+    /// What came of it; why the transaction did not end: then the connection is not in step.
+    pub async fn end_reading<T>(&mut self, came: Result<T, Stop>) -> Result<T, Stop> {
+        match came {
+            // A statement of ours is still running: the canceller ends its transaction too.
+            Err(Stop::Ours(error)) => Err(Stop::Ours(error)),
+            Err(Stop::Driver(error)) if !spares_connection(&error) => Err(Stop::Driver(error)),
+            came => {
+                self.roll_back().await?;
+                came
+            }
+        }
     }
 
     /// Says goodbye to the server. An error means that it is gone already.

@@ -2,7 +2,7 @@
 
 use super::batch::Batch;
 use super::connection::Connection;
-use super::fault::{may_be_outdated, spares_connection};
+use super::fault::may_be_outdated;
 use super::frame::Frame;
 use super::lease::Lease;
 use super::pinned::Pinned;
@@ -119,14 +119,5 @@ async fn of_user(
         Ok(statement) => frame.produce(connection, &statement, floor).await,
         Err(stop) => Err(stop),
     };
-    match produced {
-        // A statement of ours is still running: the canceller ends its transaction too.
-        Err(Stop::Ours(error)) => Err(Stop::Ours(error)),
-        Err(Stop::Driver(error)) if !spares_connection(&error) => Err(Stop::Driver(error)),
-        // Where the transaction does not end, the connection is not in step with the server.
-        produced => {
-            connection.roll_back().await?;
-            produced
-        }
-    }
+    connection.end_reading(produced).await
 }

@@ -13,4 +13,4 @@ mod sink;
 mod text;
 
 pub use options::{Compression, Format, Options};
-pub use run::{Rows, enter, enter_query};
+pub use run::{Finds, Rows, enter, enter_query};

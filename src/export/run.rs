@@ -36,6 +36,18 @@ pub enum Rows {
     Of(Box<Statement>),
     /// A query of other tables, which are looked up first.
     OfTables(Box<OfTables>),
+    /// A statement over what is found first.
+    Found(Box<dyn Finds>),
+}
+
+/// What has to look at the database before it knows its statement.
+pub trait Finds: Send + Sync {
+    /// The statement whose rows are exported, to be run in the transaction that is open.
+    fn statement<'a>(
+        &'a self,
+        frame: &'a Frame<'a>,
+        connection: &'a mut Connection,
+    ) -> BoxFuture<'a, Result<Statement, Stop>>;
 }
 
 struct Export {
@@ -129,14 +141,29 @@ impl Export {
         connection: &mut Connection,
         out: &mut Out<'_>,
     ) -> Result<Vec<Column>, Stop> {
-        let found;
-        let statement = match &self.rows {
-            Rows::Of(statement) => statement.as_ref(),
+        match &self.rows {
+            Rows::Of(statement) => self.write_rows(statement, connection, out).await,
             Rows::OfTables(of) => {
-                found = of_tables(connection, of, out.frame).await?;
-                &found
+                let statement = of_tables(connection, of, out.frame).await?;
+                self.write_rows(&statement, connection, out).await
             }
-        };
+            Rows::Found(finds) => {
+                connection.begin_snapshot().await?;
+                let written = match finds.statement(out.frame, connection).await {
+                    Ok(statement) => self.write_rows(&statement, connection, out).await,
+                    Err(stop) => Err(stop),
+                };
+                connection.end_reading(written).await
+            }
+        }
+    }
+
+    async fn write_rows(
+        &self,
+        statement: &Statement,
+        connection: &mut Connection,
+        out: &mut Out<'_>,
+    ) -> Result<Vec<Column>, Stop> {
         let values = arguments(&statement.binds).map_err(Stop::Refused)?;
         let driver = &mut connection.driver;
         let mut begun = None;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::pipeline::Row;
 use crate::model::{
     catalog::{Catalog, Named, Table},
     field::{Column, Field, FieldError, Foreign, Holds, Relation, steps},
@@ -12,6 +13,8 @@ use crate::model::{
 #[derive(Clone, Debug)]
 pub struct Scope {
     base: Source,
+    /// The row of a pipeline that is read in the place of plain events.
+    row: Option<Row>,
     joins: Vec<Joined>,
 }
 
@@ -38,6 +41,16 @@ impl Scope {
     pub const fn of(base: Source) -> Self {
         Self {
             base,
+            row: None,
+            joins: Vec::new(),
+        }
+    }
+
+    /// The scope of events with what the stages of a pipeline added to them.
+    pub const fn of_row(row: Row) -> Self {
+        Self {
+            base: Source::Events,
+            row: Some(row),
             joins: Vec::new(),
         }
     }
@@ -72,6 +85,9 @@ impl Scope {
     /// # Errors
     /// [`FieldError`]
     pub fn field(&self, name: &str) -> Result<Field, FieldError> {
+        if let Some(row) = &self.row {
+            return row.field(name);
+        }
         let joined = (1..)
             .zip(&self.joins)
             .filter_map(|(i, join)| {

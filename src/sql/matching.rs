@@ -4,6 +4,7 @@
 //! keys from different fields, an event stands once for each of the keys that it has.
 
 use super::field::EVENTS;
+use super::pipeline::{EventSource, SOURCE};
 use super::select::Target;
 use super::writer::{Bind, Writer};
 use crate::model::field::{Column, Field, Kind};
@@ -13,6 +14,8 @@ use crate::query::{Condition, EventQuery};
 pub struct Projection<'q> {
     /// Its filter and its window.
     pub query: &'q EventQuery,
+    /// What is read in the place of the event table.
+    pub source: Option<&'q EventSource>,
     /// Conditions and where their events have their keys, by bit.
     pub conditions: &'q [(Condition, Vec<Field>)],
     /// The fields of the key where there are no conditions.
@@ -48,7 +51,7 @@ struct Arm<'q> {
 /// The rows that a matcher reads: the key's fields, the time, the id, the mask and the values, in the
 /// order of keys, times and ids.
 pub fn rows(projection: &Projection<'_>, target: &Target) -> Matched {
-    let mut w = Writer::new(&target.table);
+    let mut w = begin(projection.source, target);
     let arms = arms(projection);
     let kinds = kinds(&arms);
     let filtered = projection.required != 0;
@@ -90,7 +93,7 @@ pub fn rows(projection: &Projection<'_>, target: &Target) -> Matched {
 
 /// How many keys and events there are, and how many of them a matcher does not see.
 pub fn counts(projection: &Projection<'_>, target: &Target) -> Matched {
-    let mut w = Writer::new(&target.table);
+    let mut w = begin(projection.source, target);
     let arms = arms(projection);
     let kinds = kinds(&arms);
     let required = i64::try_from(projection.required).unwrap_or(i64::MAX);
@@ -119,7 +122,7 @@ pub fn counts(projection: &Projection<'_>, target: &Target) -> Matched {
 
 /// How many events hold a condition, as an EXPLAIN tells without running it.
 pub fn one_condition(projection: &Projection<'_>, bit: usize, target: &Target) -> Matched {
-    let mut w = Writer::new(&target.table);
+    let mut w = begin(projection.source, target);
     w.sql("SELECT ").event_column(EVENTS, Column::Id);
     w.events()
         .sql(" WHERE ")
@@ -134,18 +137,33 @@ pub fn one_condition(projection: &Projection<'_>, bit: usize, target: &Target) -
 }
 
 /// The time of the last event that the query's filter lets through.
-pub fn end(query: &EventQuery, target: &Target) -> Matched {
-    let mut w = Writer::new(&target.table);
+pub fn end(projection: &Projection<'_>, target: &Target) -> Matched {
+    let mut w = begin(projection.source, target);
     w.sql("SELECT max(")
         .event_column(EVENTS, Column::Timestamp)
         .sql(")");
-    w.events().row_filter(query);
+    w.events().row_filter(projection.query);
     let (sql, binds) = w.finish();
     Matched {
         sql,
         binds,
         kinds: Vec::new(),
     }
+}
+
+/// A statement over the event table, or over what is read in its place.
+fn begin<'t>(source: Option<&EventSource>, target: &'t Target) -> Writer<'t> {
+    let Some(source) = source else {
+        return Writer::new(&target.table);
+    };
+    let mut w = Writer::behind_binds(&target.table, source.binds.clone());
+    w.stand_in = Some(SOURCE);
+    w.sql("WITH ")
+        .sql(SOURCE)
+        .sql(" AS (")
+        .sql(&source.sql)
+        .sql(") ");
+    w
 }
 
 /// Whole events by their ids.
@@ -212,7 +230,8 @@ fn columns(w: &mut Writer<'_>, kinds: &[Kind], of: &str, values: usize) {
 impl<'q> Writer<'_> {
     fn events(&mut self) -> &mut Self {
         let table = self.table.quoted();
-        self.sql(" FROM ").sql(&table).sql(" AS ").alias(EVENTS)
+        let table = self.stand_in.unwrap_or(&table);
+        self.sql(" FROM ").sql(table).sql(" AS ").alias(EVENTS)
     }
 
     /// The events of an arm, with their keys and masks.

@@ -44,7 +44,7 @@ pub use partial::{
     Merge, MergeKey, Merged, Partial, Share, Typed, bucket_starts, compacted, has_states, merged,
     partial, rows_of, states,
 };
-pub use pipeline::{Compiled, pipeline};
+pub use pipeline::{Compiled, EventSource, event_source, pipeline};
 pub use select::{
     KeySource, Purpose, SincePage, Statement, Target, compile, compile_at, compile_plan,
 };

@@ -18,7 +18,7 @@ use super::patterns::Patterns;
 use super::sequences::{Sequences, page};
 use crate::exec::{
     Batch, BigintMode, Connection, Frame, IntoAscii, Stop, Strategy, arguments, event_texts,
-    spares_connection, sql_text, write_value,
+    sql_text, write_value,
 };
 use crate::model::{Result, field::Kind};
 use crate::plan::is_contradiction;
@@ -27,7 +27,7 @@ use crate::query::{
     matching::{FunnelMode, Matching},
 };
 use crate::sql::{
-    Target, explain,
+    EventSource, Statement, Target, explain,
     matching::{self, Matched, Projection},
 };
 
@@ -54,8 +54,12 @@ pub trait Matches: Send + Sync {
 pub struct Answer {
     /// The query.
     pub query: EventQuery,
+    /// What is read in the place of the event table.
+    pub source: Option<EventSource>,
     /// What it is asked for.
     pub matching: Matching,
+    /// What works on the matches, where these are not the answer themselves.
+    pub then: Option<Statement>,
 }
 
 /// A partition of more events is matched where it does not hold others up.
@@ -77,6 +81,7 @@ impl Answer {
         match &self.matching {
             Matching::Sequence(sequence) => Projection {
                 query: &self.query,
+                source: self.source.as_ref(),
                 conditions: &sequence.conditions.0,
                 key: &[],
                 fields: &[],
@@ -87,6 +92,7 @@ impl Answer {
             },
             Matching::Pattern(pattern) => Projection {
                 query: &self.query,
+                source: self.source.as_ref(),
                 conditions: &pattern.conditions.0,
                 key: &pattern.by,
                 fields: &pattern.fields,
@@ -98,6 +104,7 @@ impl Answer {
             // Every event of a key may interrupt what must be in order.
             Matching::Funnel(funnel) => Projection {
                 query: &self.query,
+                source: self.source.as_ref(),
                 conditions: &funnel.conditions.0,
                 key: &[],
                 fields: &[],
@@ -108,6 +115,7 @@ impl Answer {
             },
             Matching::Retention(retention) => Projection {
                 query: &self.query,
+                source: self.source.as_ref(),
                 conditions: &retention.conditions.0,
                 key: &[],
                 fields: &[],
@@ -134,7 +142,7 @@ impl Answer {
     }
 
     async fn answer(&self, frame: &Frame<'_>) -> Result<Batch> {
-        if is_contradiction(&self.query.filter) {
+        if is_contradiction(&self.query.filter) && self.then.is_none() {
             let matches = self.matches(Vec::new(), frame.engine.config.bigint, 0)?;
             let floor = frame.engine.pool.seen_snapshot();
             return Ok(Output::new(frame, &matches.header()).finish(frame, &floor));
@@ -158,16 +166,7 @@ impl Answer {
             }
             Err(error) => Err(Stop::Driver(error)),
         };
-        match answered {
-            // A statement of ours is still running: the canceller ends its transaction too.
-            Err(Stop::Ours(error)) => Err(Stop::Ours(error)),
-            Err(Stop::Driver(error)) if !spares_connection(&error) => Err(Stop::Driver(error)),
-            // Where the transaction does not end, the connection is not in step with the server.
-            answered => {
-                connection.roll_back().await?;
-                answered
-            }
-        }
+        connection.end_reading(answered).await
     }
 
     async fn read(
@@ -176,21 +175,40 @@ impl Answer {
         connection: &mut Connection,
         snapshot: &str,
     ) -> Result<Batch, Stop> {
+        let Some(then) = &self.then else {
+            let matches = self
+                .find(frame, connection, frame.engine.config.bigint)
+                .await?;
+            let target = frame.engine.target();
+            return self
+                .send(frame, connection, &*matches, snapshot, &target)
+                .await;
+        };
+        let statement = self.bound(frame, connection, then).await?;
+        let writer = frame.rows(connection, &statement, false).await?;
+        Ok(frame.finish(writer, snapshot))
+    }
+
+    /// Finds the matches, in the transaction that was begun.
+    pub(super) async fn find(
+        &self,
+        frame: &Frame<'_>,
+        connection: &mut Connection,
+        mode: BigintMode,
+    ) -> Result<Box<dyn Matches + '_>, Stop> {
         let target = frame.engine.target();
         let limits = frame.engine.config.limits;
+        let mut projection = self.projection();
         let end = match &self.matching {
             Matching::Sequence(sequence) if sequence.can_be_open() => {
-                time_of(connection, &matching::end(&self.query, &target)).await?
+                time_of(connection, &matching::end(&projection, &target)).await?
             }
             _ => 0,
         };
-        let mut projection = self.projection();
         projection.rare = rare(connection, &projection, &target).await?;
         let Matched { sql, binds, kinds } = matching::rows(&projection, &target);
         let width = projection.fields.len();
-        let mut matches = self
-            .matches(kinds.clone(), frame.engine.config.bigint, end)
-            .map_err(Stop::Refused)?;
+        let mut matches = (self.matches(kinds.clone(), mode, end)).map_err(Stop::Refused)?;
         let mut partition = Partition::new(kinds, width, limits.max_result_bytes);
         {
             let values = arguments(&binds).map_err(Stop::Refused)?;
@@ -211,10 +229,8 @@ impl Answer {
         }
         // No statement is running any more: the connection is in step whatever happens here.
         look(&mut *matches, &partition).map_err(Stop::Refused)?;
-        drop(partition);
         matches.finish();
-        self.send(frame, connection, &*matches, snapshot, &target)
-            .await
+        Ok(matches)
     }
 
     async fn send(

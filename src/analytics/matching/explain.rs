@@ -30,37 +30,18 @@ pub async fn explain(
     let Some(answer) = Answer::of(engine, &read(query)?)? else {
         return Ok(None);
     };
-    let (projection, target) = (answer.projection(), engine.target());
-    let rows = matching::rows(&projection, &target);
+    let rows = answer.rows(engine);
     let nothing = is_contradiction(&answer.query.filter);
-    let plan = if nothing {
-        explain::Plan::nothing()
-    } else {
-        let explained = Matched {
-            sql: explain::statement(&rows.sql, options.analyze),
-            binds: rows.binds.clone(),
-            kinds: Vec::new(),
-        };
-        let id = options.run.query_id.clone();
-        explain::Plan::parse(&ask(engine, explained, 1, id).await?)?
-    };
-    let mut told = plan.to_json();
-    let (member, operation) = match &answer.matching {
-        Matching::Sequence(_) => ("sequence", "Sequence Match"),
-        _ => ("pattern", "Pattern Match"),
-    };
-    let mut step = json!({
-        "operation": operation,
-        "estimatedRows": told["estimatedRows"],
-        "estimatedCost": told["estimatedCost"],
-        "children": told["steps"],
-    });
-    let mut text = format!("{operation}\n");
+    let id = options.run.query_id.clone();
+    let plan = plan_of(engine, &answer, &rows, options.analyze, id).await?;
+    let (mut told, mut step) = told(&answer, &plan, &rows);
+    let mut text = OPERATIONS[usize::from(told["strategy"] == "pattern")].to_owned();
     if options.analyze && !nothing {
+        let (projection, target) = (answer.projection(), engine.target());
         let counts = counts(engine, matching::counts(&projection, &target)).await?;
         let matches = matches(engine, query, &options.run).await?;
         text = format!(
-            "{operation}  (really {matches} matches of {} events and {} keys; {} keys lack a step and stay on the server)\n",
+            "{text}  (really {matches} matches of {} events and {} keys; {} keys lack a step and stay on the server)",
             counts[1], counts[0], counts[2]
         );
         step["actualRows"] = matches.into();
@@ -71,26 +52,80 @@ pub async fn explain(
             "matches": matches,
         });
     }
-    for line in told["text"].as_str().unwrap_or_default().lines() {
-        text.push_str("  ");
-        text.push_str(line);
-        text.push('\n');
-    }
+    told["text"] = above(&text, &told).into();
     let id = options.run.query_id.clone().or(answer.query.id.clone());
     told["queryId"] = id
         .unwrap_or_else(|| uuid::Uuid::now_v7().to_string())
         .into();
     told["steps"] = json!([step]);
-    told["text"] = text.into();
+    Ok(Some(told))
+}
+
+/// Explains the matches of a stage of a pipeline.
+///
+/// # Errors
+/// Why the server could not explain it.
+pub async fn explain_stage(engine: &Arc<Engine>, answer: &Answer) -> Result<Wire> {
+    let rows = answer.rows(engine);
+    let plan = plan_of(engine, answer, &rows, false, None).await?;
+    let (mut told, step) = told(answer, &plan, &rows);
+    told["text"] = above(
+        OPERATIONS[usize::from(told["strategy"] == "pattern")],
+        &told,
+    )
+    .into();
+    told["steps"] = json!([step]);
+    told["queryId"] = uuid::Uuid::now_v7().to_string().into();
+    Ok(told)
+}
+
+const OPERATIONS: [&str; 2] = ["Sequence Match", "Pattern Match"];
+
+/// A line, and the server's plan below it.
+fn above(line: &str, told: &Wire) -> String {
+    let below = told["text"].as_str().unwrap_or_default();
+    let below = below.lines().map(|line| format!("  {line}\n"));
+    format!("{line}\n{}", below.collect::<String>())
+}
+
+/// The server's plan of what the matcher reads.
+async fn plan_of(
+    engine: &Arc<Engine>,
+    answer: &Answer,
+    rows: &Matched,
+    analyze: bool,
+    id: Option<String>,
+) -> Result<explain::Plan> {
+    if is_contradiction(&answer.query.filter) {
+        return Ok(explain::Plan::nothing());
+    }
+    let explained = Matched {
+        sql: explain::statement(&rows.sql, analyze),
+        binds: rows.binds.clone(),
+        kinds: Vec::new(),
+    };
+    explain::Plan::parse(&ask(engine, explained, 1, id).await?)
+}
+
+/// What is told of a plan, and the step of the matcher above it.
+fn told(answer: &Answer, plan: &explain::Plan, rows: &Matched) -> (Wire, Wire) {
+    let mut told = plan.to_json();
+    let pattern = !matches!(answer.matching, Matching::Sequence(_));
+    let step = json!({
+        "operation": OPERATIONS[usize::from(pattern)],
+        "estimatedRows": told["estimatedRows"],
+        "estimatedCost": told["estimatedCost"],
+        "children": told["steps"],
+    });
     told["fingerprint"] = Shape::of_compiled(&rows.sql).hex().into();
     told["parameters"] = rows.binds.iter().map(Bind::to_json).collect();
-    told["sql"] = rows.sql.into();
-    told["strategy"] = member.into();
-    told["rules"] = rules(&answer, nothing);
+    told["sql"] = rows.sql.as_str().into();
+    told["strategy"] = if pattern { "pattern" } else { "sequence" }.into();
+    told["rules"] = rules(answer, is_contradiction(&answer.query.filter));
     told["hints"] = (answer.query.hints.declined.iter())
         .map(|(hint, value)| json!({ "hint": hint, "value": value, "honoured": false, "reason": "not offered by this version" }))
         .collect();
-    Ok(Some(told))
+    (told, step)
 }
 
 fn rules(answer: &Answer, nothing: bool) -> Wire {

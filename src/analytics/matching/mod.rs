@@ -14,8 +14,10 @@ mod patterns;
 mod run;
 mod sequence;
 mod sequences;
+mod stage;
 
-pub use explain::explain;
+pub use answer::Answer;
+pub use explain::{explain, explain_stage};
 pub use measure::measure;
 pub use run::{enter, enter_cohorts, is_asked, shape, show_cohorts};
 

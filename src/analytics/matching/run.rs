@@ -12,7 +12,7 @@ use crate::query::{
     EventQuery,
     matching::{Funnel, Matching, Retention},
 };
-use crate::sql::matching;
+use crate::sql::matching::{self, Matched};
 
 /// Whether a query's text may ask for matches: a text without these names does not.
 pub fn is_asked(query: &str) -> bool {
@@ -85,7 +85,7 @@ pub fn enter_cohorts(
 /// What is wrong with it.
 pub fn show_cohorts(engine: &Engine, members: &Map<String, Wire>) -> Result<String> {
     let answer = Answer::of_cohorts(engine, members)?;
-    Ok(matching::rows(&answer.projection(), &engine.target()).sql)
+    Ok(answer.rows(engine).sql)
 }
 
 pub(super) fn read(query: &str) -> Result<Wire> {
@@ -120,7 +120,12 @@ impl Answer {
                 hints.declined.push(("cache", "on".to_owned()));
             }
         }
-        Ok(matching.map(|matching| Self { query, matching }))
+        Ok(matching.map(|matching| Self {
+            query,
+            source: None,
+            matching,
+            then: None,
+        }))
     }
 
     /// The answer of a funnel or of retention.
@@ -137,10 +142,21 @@ impl Answer {
         // Every event, and of these what the question's own filter lets through.
         let mut query = EventQuery::parse(&serde_json::json!({ "filter": {} }), &engine.catalog())?;
         query.filter = filter;
-        Ok(Self { query, matching })
+        Ok(Self {
+            query,
+            source: None,
+            matching,
+            then: None,
+        })
     }
 
-    fn shape(&self, engine: &Engine) -> Shape {
-        Shape::of_compiled(&matching::rows(&self.projection(), &engine.target()).sql)
+    /// What monitoring calls it.
+    pub fn shape(&self, engine: &Engine) -> Shape {
+        Shape::of_compiled(&self.rows(engine).sql)
+    }
+
+    /// The statement of what the matcher reads.
+    pub fn rows(&self, engine: &Engine) -> Matched {
+        matching::rows(&self.projection(), &engine.target())
     }
 }

@@ -3,7 +3,8 @@
 use super::computed::Expression;
 use super::row::{Column, Row};
 use super::window::WindowCall;
-use crate::model::field::Field;
+use crate::model::field::{Field, Holds};
+use crate::query::matching::Matching;
 use crate::query::{
     Aggregate, Bucket, Condition, Function, OrderBy, OutlierRule, Selected, Window,
 };
@@ -11,10 +12,97 @@ use crate::query::{
 /// A checked pipeline.
 #[derive(Clone, Debug)]
 pub struct Pipeline {
-    /// What is done, in order. `sort` is no step: rows carry their order.
+    /// The stage that makes matches of events, with the steps before it.
+    pub matched: Option<MatchStage>,
+    /// What is done, in order; behind that stage, where there is one. `sort` is no step: rows carry
+    /// their order.
     pub steps: Vec<Step>,
     /// The row that comes out.
     pub row: Row,
+}
+
+impl Pipeline {
+    /// Whether what comes out is the matches of its stage as they were found.
+    pub fn ends_with_matches(&self) -> bool {
+        let found =
+            |stage: &MatchStage| self.row.order == [OrderBy::ascending(stage.place.field())];
+        self.steps.is_empty() && self.matched.as_ref().is_some_and(found)
+    }
+}
+
+/// A `sequence` or a `pattern`: SQL says which events it gets, the matcher finds the matches among
+/// them, and SQL works on these.
+#[derive(Clone, Debug)]
+pub struct MatchStage {
+    /// What makes the events that it looks at.
+    pub before: Vec<Step>,
+    /// What it looks for.
+    pub matching: Matching,
+    /// The columns of a match.
+    pub columns: Vec<(MatchPart, Column)>,
+    /// The place of a match among all of them, in the order in which they are told.
+    pub place: Column,
+}
+
+/// A member of a match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MatchPart {
+    /// `key`: the values that its events share.
+    Key,
+    /// `steps`: the events of the named steps.
+    Steps,
+    /// `events`
+    Events,
+    /// `startedAt`: the time of the first event.
+    StartedAt,
+    /// `endedAt`: that of the last.
+    EndedAt,
+    /// `durationMs`
+    DurationMs,
+    /// `open`: whether an event to come could still break it.
+    Open,
+    /// `matchNumber`
+    MatchNumber,
+    /// `matched`: false for an event that is in no match.
+    Matched,
+    /// `at`: the event where it stands.
+    At,
+    /// `classifiers`: the variable of each event.
+    Classifiers,
+    /// `measures`
+    Measures,
+    /// `rowMeasures`: the same at each event.
+    RowMeasures,
+}
+
+impl MatchPart {
+    /// The name that callers use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Steps => "steps",
+            Self::Events => "events",
+            Self::StartedAt => "startedAt",
+            Self::EndedAt => "endedAt",
+            Self::DurationMs => "durationMs",
+            Self::Open => "open",
+            Self::MatchNumber => "matchNumber",
+            Self::Matched => "matched",
+            Self::At => "at",
+            Self::Classifiers => "classifiers",
+            Self::Measures => "measures",
+            Self::RowMeasures => "rowMeasures",
+        }
+    }
+
+    /// What its column holds.
+    pub const fn holds(self) -> Holds {
+        match self {
+            Self::StartedAt | Self::EndedAt => Holds::Time,
+            Self::DurationMs | Self::MatchNumber => Holds::Number,
+            _ => Holds::Jsonb,
+        }
+    }
 }
 
 /// A step, with the row that it gets.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::push::below;
-use crate::query::pipeline::Step;
+use crate::query::pipeline::{MatchStage, Step};
 use crate::query::{Condition, OrderBy};
 
 /// What is known while blocks are written.
@@ -31,6 +31,8 @@ pub struct Block<'p> {
     pub columns: Vec<&'p str>,
     /// Where the first block reads: the events, or a table expression.
     pub from: Option<&'static str>,
+    /// Or the matches that a stage found.
+    pub matched: Option<&'p MatchStage>,
 }
 
 impl<'p> Block<'p> {
@@ -74,6 +76,7 @@ impl<'p> Block<'p> {
             event,
             columns,
             from,
+            matched: None,
         }
     }
 }

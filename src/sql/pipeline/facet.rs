@@ -12,7 +12,7 @@ impl Compiler {
     pub(super) fn facets<'p>(
         &mut self,
         w: &mut Writer<'_>,
-        before: &'p [Step],
+        (first, before): (Option<&Block<'p>>, &'p [Step]),
         facets: &'p [(Column, Pipeline)],
         token: bool,
     ) {
@@ -23,7 +23,7 @@ impl Compiler {
             .any(|step| !matches!(step, Step::Match(_) | Step::Project(_) | Step::Bucket(..)));
         let mut shared = None;
         if once {
-            let blocks = self.blocks(before, None);
+            let blocks = self.blocks(before, first.cloned());
             if let Some((last, rest)) = blocks.split_last() {
                 w.sql("WITH f AS (");
                 self.block(w, last, rest);
@@ -41,7 +41,7 @@ impl Compiler {
             w.sql("SELECT coalesce(jsonb_agg(r.o), '[]'::jsonb) FROM (");
             let blocks = match &shared {
                 Some(shared) => self.blocks(&pipeline.steps, Some(shared.clone())),
-                None => self.blocks(before.iter().chain(&pipeline.steps), None),
+                None => self.blocks(before.iter().chain(&pipeline.steps), first.cloned()),
             };
             self.result_of(w, &blocks, &pipeline.row, &|w| {
                 object(w, &pipeline.row);
@@ -56,21 +56,33 @@ impl Compiler {
 }
 
 /// A row as a JSON object.
-fn object(w: &mut Writer<'_>, row: &Row) {
+pub fn object(w: &mut Writer<'_>, row: &Row) {
     let event = EventColumn::EVENT.iter().filter(|_| row.event);
     let event = event.map(|column| (column.name().to_owned(), Field::Column(*column)));
     let own = (row.columns.iter()).filter_map(|c| Some((c.name.clone()?, c.field())));
-    let members: Vec<(String, Field)> = event.chain(own).collect();
-    if members.is_empty() {
-        w.sql("'{}'::jsonb");
-    }
-    w.join(members.chunks(MEMBERS), " || ", |w, members| {
-        w.sql("jsonb_build_object(")
-            .join(members, ", ", |w, (name, field)| {
-                w.typed(Bind::Text(name.clone()), "text")
-                    .sql(", ")
-                    .json_value(field);
-            });
-        w.sql(")");
+    w.object_of(event.chain(own), |w, field| {
+        w.json_value(&field);
     });
+}
+
+impl Writer<'_> {
+    /// A JSON object of these members.
+    pub fn object_of<T>(
+        &mut self,
+        members: impl IntoIterator<Item = (String, T)>,
+        value: impl Fn(&mut Self, T),
+    ) -> &mut Self {
+        let mut place = 0;
+        for (name, of) in members {
+            self.sql(match place % MEMBERS {
+                0 if place == 0 => "jsonb_build_object(",
+                0 => ") || jsonb_build_object(",
+                _ => ", ",
+            });
+            self.typed(Bind::Text(name), "text").sql(", ");
+            value(self, of);
+            place += 1;
+        }
+        self.sql(if place == 0 { "'{}'::jsonb" } else { ")" })
+    }
 }

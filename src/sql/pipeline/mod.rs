@@ -9,11 +9,14 @@ mod block;
 mod computed;
 mod facet;
 mod group;
+mod matches;
 mod nest;
 mod push;
 mod window;
 
 use serde_json::{Value as Wire, json};
+
+pub use matches::{EventSource, SOURCE, event_source};
 
 use super::select::{MAX_BINDS, Purpose, Statement, Target};
 use super::writer::Writer;
@@ -28,21 +31,24 @@ pub struct Compiled {
     pub rules: Vec<[String; 4]>,
 }
 
-/// Compiles a pipeline. Needs no database.
+/// Compiles a pipeline. Needs no database. Where a stage looks for matches it is what comes behind
+/// that stage; the matches are to be bound as the first value.
 ///
 /// # Errors
 /// INVALID_QUERY for more values than a statement can have.
 pub fn pipeline(pipeline: &Pipeline, target: &Target, purpose: Purpose) -> Result<Compiled> {
-    let mut w = Writer::new(&target.table);
+    let first = pipeline.matched.as_ref().map(matches::first);
+    let binds = first.iter().map(|_| matches::placeholder()).collect();
+    let mut w = Writer::behind_binds(&target.table, binds);
     let mut compiler = block::Compiler {
         code_point_collation: target.code_point_collation,
         rules: Vec::new(),
     };
     let token = purpose == Purpose::Buffered;
     if let Some((Step::Facet(facets), before)) = pipeline.steps.split_last() {
-        compiler.facets(&mut w, before, facets, token);
+        compiler.facets(&mut w, (first.as_ref(), before), facets, token);
     } else {
-        let blocks = compiler.blocks(&pipeline.steps, None);
+        let blocks = compiler.blocks(&pipeline.steps, first);
         compiler.result(&mut w, &blocks, &pipeline.row, token);
     }
     let (sql, binds) = w.finish();
@@ -97,7 +103,7 @@ fn names(row: &Row) -> Option<Vec<String>> {
 
 impl Compiled {
     /// The rules as plans show them.
-    pub fn rules_json(&self) -> Wire {
+    pub fn rules_json(&self) -> Vec<Wire> {
         let rules = self.rules.iter().map(|[rule, before, after, reason]| {
             json!({ "rule": rule, "before": before, "after": after, "reason": reason })
         });

@@ -72,6 +72,8 @@ impl Compiler {
             w.sql(" FROM (");
             self.block(w, last, rest);
             w.sql(")");
+        } else if let Some(stage) = block.matched {
+            w.sql(" FROM (").found_matches(stage).sql(")");
         } else {
             let table = w.table.quoted();
             w.sql(" FROM ").sql(block.from.unwrap_or(&table));

@@ -2,12 +2,13 @@
 
 mod column;
 mod group;
+mod matched;
 
 use serde_json::Value as Wire;
 
 use self::group::{Pending, unfilled};
 use super::row::{Column, Row};
-use super::step::{Pipeline, Step};
+use super::step::{MatchStage, Pipeline, Step};
 use crate::model::{
     Error, Result,
     field::Holds,
@@ -38,10 +39,12 @@ impl Pipeline {
             names: 0,
             times: (None, None),
             bucket: None,
+            matched: None,
             inside: false,
         };
         parser.stages(wire, &Path::Root)?;
         Ok(Self {
+            matched: parser.matched,
             steps: parser.steps,
             row: parser.row,
         })
@@ -57,6 +60,8 @@ struct Parser {
     times: (Option<Timestamp>, Option<Timestamp>),
     /// A `bucket` that the next `group` groups by.
     bucket: Option<Pending>,
+    /// The stage that makes matches of events.
+    matched: Option<MatchStage>,
     inside: bool,
 }
 
@@ -132,11 +137,7 @@ impl Parser {
                 Ok(())
             }
             "facet" => self.facet(part, path),
-            "sequence" | "pattern" => Err(Error::Unsupported {
-                path: path.to_string(),
-                what: "this version has no such stage: findSequences and findPatterns give matches"
-                    .into(),
-            }),
+            "sequence" | "pattern" => self.matched(name, part, path),
             _ => Err(Error::invalid(
                 path,
                 format!("is no stage; known are {STAGES}"),
@@ -236,6 +237,7 @@ impl Parser {
                     column: pending.column.clone(),
                     filled: None,
                 }),
+                matched: None,
                 inside: true,
             };
             inner.stages(stages, &path.key(name))?;
@@ -244,6 +246,7 @@ impl Parser {
             facets.push((
                 column,
                 Pipeline {
+                    matched: None,
                     steps: inner.steps,
                     row: inner.row,
                 },
