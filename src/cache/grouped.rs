@@ -43,7 +43,7 @@ impl Cached {
             }
             states.settle();
             let refusal = said.refusal();
-            self.cache.note_exactness(refusal);
+            self.note(frame, connection, refusal).await?;
             let body = (self.groups_of(frame, connection, states, said.stamp.clock)).await?;
             let seen = said.stamp.snapshot.to_string();
             frame.engine.pool.note_snapshot(&seen);

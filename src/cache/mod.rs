@@ -24,6 +24,8 @@ mod states;
 mod stats;
 mod store;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

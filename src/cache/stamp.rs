@@ -79,7 +79,9 @@ impl Refusal {
             Self::Ahead => {
                 "events carry transaction ids of the future: they came from another cluster"
             }
-            Self::NoNonce => "the nonce is missing since a crash: migrate() makes a new one",
+            Self::NoNonce => {
+                "the nonce is missing since a crash: the next read, or migrate(), makes a new one"
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The fixed statements of the cache, on connections of its own: no query waits for what they wait for.
+//! The fixed statements of the cache, all but one on connections of its own: no query waits for what they
+//! wait for.
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, Row, SqlSafeStr, SqlStr,
@@ -139,4 +140,9 @@ pub async fn prune(
         .execute(driver)
         .await
         .map(drop)
+}
+
+/// Makes a new nonce where a crash, or a promotion, has taken the one that was.
+pub fn renew_incarnation(table: &TableNames) -> String {
+    format!("SELECT {}()", table.renew_incarnation())
 }

@@ -49,7 +49,7 @@ pub(super) const ROTATIONS: i64 = 1;
 /// The migration that creates or adopts the event table.
 pub(super) const EVENTS: i64 = 2;
 /// The migration that creates the gate of conditional appends.
-pub(super) const GATE: i64 = 10;
+pub(super) const GATE: i64 = 9;
 /// The migration that creates the tables that event tables of a schema share.
 pub(super) const QUERY_TABLES: i64 = 3;
 
@@ -71,7 +71,7 @@ const fn index(suffix: &'static str) -> Kind {
 const LOG: Numbered = numbered!(1, "0001", "rotations", Kind::Script);
 const CREATE: Numbered = numbered!(2, "0002", "create_events", Kind::Script);
 const ADOPT: Numbered = numbered!(2, "0002", "adopt_events", Kind::Script);
-const REST: [Numbered; 7] = [
+const REST: [Numbered; 9] = [
     numbered!(3, "0003", "query_tables", Kind::Script),
     numbered!(4, "0004", "index_timestamp", index("_timestamp")),
     numbered!(5, "0005", "index_transaction_id", index("_transaction_id")),
@@ -79,6 +79,8 @@ const REST: [Numbered; 7] = [
     numbered!(7, "0007", "index_composite_2", index("_composite_2")),
     numbered!(8, "0008", "index_composite_3", index("_composite_3")),
     numbered!(9, "0009", "append_gate", Kind::Script),
+    numbered!(10, "0010", "renew_incarnation", Kind::Script),
+    numbered!(11, "0011", "partition_gate", Kind::Script),
 ];
 
 /// The numbered migrations in order.

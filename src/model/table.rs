@@ -140,6 +140,11 @@ impl TableNames {
         self.derived("", "_incarnation")
     }
 
+    /// The function that makes a new nonce where there is none, quoted.
+    pub fn renew_incarnation(&self) -> String {
+        self.beside(&self.derived("", "_renew_incarnation"))
+    }
+
     /// The table whose lock keeps conditional appends and other writers apart, quoted.
     pub fn gate(&self) -> String {
         self.beside(&self.gate_name())

@@ -30,6 +30,8 @@ fn numbered(events: &str) -> Vec<String> {
         "0007_index_composite_2",
         "0008_index_composite_3",
         "0009_append_gate",
+        "0010_renew_incarnation",
+        "0011_partition_gate",
     ]
     .map(str::to_owned)
     .to_vec()

@@ -59,7 +59,7 @@ async fn is_adopted_with_its_partitions() {
     )
     .await;
     migrated(&db).await;
-    assert_eq!(migrated(&db).await.already_applied.len(), 9);
+    assert_eq!(migrated(&db).await.already_applied.len(), 11);
     let invalid: i64 = scalar(
         &mut conn,
         "SELECT count(*) FROM pg_index WHERE NOT indisvalid",

@@ -5,6 +5,7 @@
 
 mod check;
 mod gather;
+mod incarnation;
 mod read;
 
 use std::{sync::Arc, time::Instant};

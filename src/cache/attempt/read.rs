@@ -33,7 +33,7 @@ impl Cached {
                 continue;
             }
             let refusal = said.refusal();
-            self.cache.note_exactness(refusal);
+            self.note(frame, connection, refusal).await?;
             let seen = said.stamp.snapshot.to_string();
             let answer = self.made(body, seen, refusal.is_none().then_some(said.stamp), sent);
             return Ok(self.brought_anew(answer, refusal));
