@@ -14,6 +14,9 @@ use crate::sql::Statement;
 
 const TEXT: &str = "10:20:12,14|nonce|1700000000.5|realm|42!|w|1000|2000|";
 
+/// What becomes of a stamp.
+type Change = fn(&mut Stamp);
+
 fn stamp() -> Stamp {
     said("10:20:12,14|nonce|1700000000.5|realm|42!||1000|2000|").stamp
 }
@@ -28,7 +31,7 @@ fn snapshot(text: &str) -> Snapshot {
 
 #[test]
 fn a_stamp_leads_to_later_ones_of_the_same_circumstances_alone() {
-    let leads_to = |change: fn(&mut Stamp)| {
+    let leads_to = |change: Change| {
         let mut later = stamp();
         change(&mut later);
         stamp().leads_to(&later)
@@ -36,7 +39,7 @@ fn a_stamp_leads_to_later_ones_of_the_same_circumstances_alone() {
     assert!(leads_to(|_| {}));
     assert!(leads_to(|s| s.snapshot = snapshot("14:25:14,22")));
     assert!(leads_to(|s| s.clock = Timestamp::from_micros(1999)));
-    let refused: [(&str, fn(&mut Stamp)); 8] = [
+    let refused: [(&str, Change); 8] = [
         ("another nonce", |s| "other".clone_into(&mut s.nonce)),
         ("another start", |s| "1700000001".clone_into(&mut s.started)),
         ("another realm", |s| "other".clone_into(&mut s.realm)),
