@@ -1936,6 +1936,16 @@ export type Computed = {
 }
 
 /**
+ * How a question of analysis is run. With the hint `cache` its answer is kept whole, and given again for as
+ * long as no new event is among those that it depends on: those of its filter, or of the matches that a
+ * pipeline begins with. That is asked of the database, as for queries ({@link CacheHint}). A time series is
+ * brought up to date by what is new.
+ */
+export interface AnalyticsOptions extends ExecuteOptions {
+  hints?: QueryHints | undefined
+}
+
+/**
  * Statistics, process views, pipelines and matches over events.
  *
  * @example
@@ -1973,7 +1983,7 @@ export interface IAnalyticsEngine {
   statistics(
     field: FieldPath,
     filter?: EventFilter,
-    options?: ExecuteOptions & { percentiles?: readonly number[]; groupBy?: readonly FieldPath[] }
+    options?: AnalyticsOptions & { percentiles?: readonly number[]; groupBy?: readonly FieldPath[] }
   ): Promise<StatisticsSummary[]>
   /**
    * Bins of the same width, 10 by default, between `min` and `max` (default: of the numbers); each
@@ -1987,7 +1997,7 @@ export interface IAnalyticsEngine {
   histogram(
     field: FieldPath,
     filter?: EventFilter,
-    options?: ExecuteOptions & { bins?: number; min?: number; max?: number }
+    options?: AnalyticsOptions & { bins?: number; min?: number; max?: number }
   ): Promise<{ from: number; to: number; count: number }[]>
   /**
    * Of events that have a number at both: Pearson's coefficient, Spearman's (equal numbers share their
@@ -2003,7 +2013,7 @@ export interface IAnalyticsEngine {
     x: FieldPath,
     y: FieldPath,
     filter?: EventFilter,
-    options?: ExecuteOptions
+    options?: AnalyticsOptions
   ): Promise<{
     n: number
     pearson: number | null
@@ -2026,7 +2036,7 @@ export interface IAnalyticsEngine {
   outliers(
     field: FieldPath,
     filter?: EventFilter,
-    options?: ExecuteOptions & { method?: 'mad' | 'iqr' | 'zscore'; threshold?: number }
+    options?: AnalyticsOptions & { method?: 'mad' | 'iqr' | 'zscore'; threshold?: number }
   ): Promise<Outlier[]>
   /**
    * Where the level of a series shifts: `bucket` is the first of a new level, `before` and `after` are the
@@ -2046,17 +2056,17 @@ export interface IAnalyticsEngine {
    */
   changepoints(
     query: Pick<EventQuery, 'filter' | 'timeWindow' | 'timeBucket'> & { aggregate: Aggregate },
-    options?: ExecuteOptions
+    options?: AnalyticsOptions
   ): Promise<{ bucket: string; before: number; after: number }[]>
   findSequences(
     sequence: EventSequence,
     filter?: EventFilter,
-    options?: ExecuteOptions
+    options?: AnalyticsOptions
   ): Promise<SequenceMatch[]>
   findPatterns(
     pattern: EventPattern,
     filter?: EventFilter,
-    options?: ExecuteOptions
+    options?: AnalyticsOptions
   ): Promise<PatternMatch[]>
   /**
    * How many cases got how far through the steps within the window, as ClickHouse's `windowFunnel`
@@ -2074,7 +2084,7 @@ export interface IAnalyticsEngine {
    */
   funnel(
     steps: readonly SequenceStep[],
-    options: {
+    options: AnalyticsOptions & {
       by: readonly FieldPath[]
       window: Duration
       filter?: EventFilter
@@ -2096,14 +2106,16 @@ export interface IAnalyticsEngine {
    * })
    * ```
    */
-  retention(options: {
-    by: readonly FieldPath[]
-    start: EventFilter
-    returning: EventFilter
-    period: Duration
-    periods: number
-    filter?: EventFilter
-  }): Promise<CohortReport>
+  retention(
+    options: AnalyticsOptions & {
+      by: readonly FieldPath[]
+      start: EventFilter
+      returning: EventFilter
+      period: Duration
+      periods: number
+      filter?: EventFilter
+    }
+  ): Promise<CohortReport>
   /**
    * Directly-follows graph per case: `by` makes the case, events of a case are in (timestamp, id) order,
    * an event without a case counts nowhere. `medianMs` is continuous.
@@ -2114,11 +2126,11 @@ export interface IAnalyticsEngine {
    * ```
    */
   flow(
-    options: ExecuteOptions & { by: readonly FieldPath[]; filter?: EventFilter | undefined }
+    options: AnalyticsOptions & { by: readonly FieldPath[]; filter?: EventFilter | undefined }
   ): Promise<FlowReport>
   /** The distinct paths that cases took, most frequent first. */
   variants(
-    options: ExecuteOptions & {
+    options: AnalyticsOptions & {
       by: readonly FieldPath[]
       filter?: EventFilter
       limit?: number
@@ -2135,7 +2147,7 @@ export interface IAnalyticsEngine {
    * ```
    */
   timeInState(
-    options: ExecuteOptions & {
+    options: AnalyticsOptions & {
       by: readonly FieldPath[]
       state: FieldPath
       filter?: EventFilter | undefined
@@ -2181,12 +2193,18 @@ export interface IAnalyticsEngine {
    */
   pipeline<Row = Record<string, Json>>(
     stages: readonly PipelineStage[],
-    options?: ExecuteOptions & { hints?: QueryHints }
+    options?: AnalyticsOptions
   ): Promise<QueryResult<Row>>
   /** The rows of a pipeline as a file or into a stream: see {@link ExportOptions}. */
   exportPipeline(stages: readonly PipelineStage[], options: ExportOptions): Promise<ExportReport>
-  /** The statement that the stages became, what was moved on the way, and the server's plan of it. */
-  explainPipeline(stages: readonly PipelineStage[]): Promise<QueryExecutionPlan>
+  /**
+   * The statement that the stages became, what was moved on the way, and the server's plan of it; with the
+   * hint `cache`, what the cache would do.
+   */
+  explainPipeline(
+    stages: readonly PipelineStage[],
+    options?: { hints?: QueryHints | undefined }
+  ): Promise<QueryExecutionPlan>
 }
 
 /**

@@ -24,4 +24,7 @@ function split(options, own, run) {
   return parts
 }
 
-module.exports = { invalid, split }
+/** The options of a run. */
+const RUN = ['signal', 'timeout', 'queryId']
+
+module.exports = { RUN, invalid, split }

@@ -10,12 +10,10 @@ const { exportRows } = require('../export.js')
 const { asPlan } = require('../plan.js')
 const { Call, execute } = require('../run.js')
 const { encodeQuery } = require('../wire.js')
-const { invalid, split } = require('./arguments.js')
+const { RUN, invalid, split } = require('./arguments.js')
 const { findPatterns, findSequences } = require('./matching.js')
 const { encodeStages } = require('./pipeline.js')
 const { flowReport, variantReport } = require('./process.js')
-
-const RUN = ['signal', 'timeout', 'queryId']
 
 class Analytics {
   #core
@@ -40,7 +38,7 @@ class Analytics {
   }
 
   async statistics(field, filter, options) {
-    const { own, run } = split(options, ['percentiles', 'groupBy'], RUN)
+    const { own, run } = split(options, ['percentiles', 'groupBy', 'hints'], RUN)
     const rows = await this.#ask('statistics', { field, ...given({ filter }), ...own }, run)
     const shares = own.percentiles ?? [0.25, 0.5, 0.75, 0.9, 0.95, 0.99]
     const groups = [...new Set(own.groupBy ?? [])]
@@ -53,18 +51,18 @@ class Analytics {
   }
 
   async histogram(field, filter, options) {
-    const { own, run } = split(options, ['bins', 'min', 'max'], RUN)
+    const { own, run } = split(options, ['bins', 'min', 'max', 'hints'], RUN)
     return await this.#ask('histogram', { field, ...given({ filter }), ...own }, run)
   }
 
   async correlation(x, y, filter, options) {
-    const { run } = split(options, [], RUN)
-    const [row] = await this.#ask('correlation', { x, y, ...given({ filter }) }, run)
+    const { own, run } = split(options, ['hints'], RUN)
+    const [row] = await this.#ask('correlation', { x, y, ...given({ filter }), ...own }, run)
     return row
   }
 
   async outliers(field, filter, options) {
-    const { own, run } = split(options, ['method', 'threshold'], RUN)
+    const { own, run } = split(options, ['method', 'threshold', 'hints'], RUN)
     const rows = await this.#ask('outliers', { field, ...given({ filter }), ...own }, run)
     return rows.map(({ value, score, expected, ...event }) => ({ event, value, score, expected }))
   }
@@ -72,7 +70,8 @@ class Analytics {
   async changepoints(query, options) {
     if (query === null || typeof query !== 'object') throw invalid('query', 'must be an object')
     const { op: _, ...members } = query
-    return await this.#ask('changepoints', given(members), checked(options))
+    const { own, run } = split(options, ['hints'], RUN)
+    return await this.#ask('changepoints', { ...given(members), ...own }, run)
   }
 
   async findSequences(sequence, filter, options) {
@@ -84,21 +83,20 @@ class Analytics {
   }
 
   async funnel(steps, options) {
-    const { own, run } = split(options, ['by', 'window', 'filter', 'mode'], RUN)
+    const { own, run } = split(options, ['by', 'window', 'filter', 'mode', 'hints'], RUN)
     const [report] = await this.#ask('funnel', { steps, ...own }, run)
     return report
   }
 
   async retention(options) {
-    const { own, run } = split(options, ['by', 'start', 'returning', 'period', 'periods', 'filter'], RUN)
+    const { own, run } = split(options, ['by', 'start', 'returning', 'period', 'periods', 'filter', 'hints'], RUN)
     const [{ cohorts }] = await this.#ask('retention', own, run)
     return { cohorts, period: String(own.period) }
   }
 
   async pipeline(stages, options) {
     const { own, run } = split(options, ['hints'], RUN)
-    const hints = own.hints === undefined ? '' : `,"hints":${encodeQuery(own.hints, ['hints'])}`
-    const text = `{"op":"pipeline","stages":${encodeStages(stages)}${hints}}`
+    const text = pipelineText(stages, own)
     return await execute(new Call(this.#core.analytics, text, { bigints: this.#core.bigints }), run)
   }
 
@@ -106,29 +104,31 @@ class Analytics {
     return await exportRows(this.#core.exporter, `"pipeline":${encodeStages(stages)}`, options)
   }
 
-  async explainPipeline(stages) {
-    const text = `{"op":"pipeline","stages":${encodeStages(stages)}}`
+  async explainPipeline(stages, options) {
+    const text = pipelineText(stages, split(options, ['hints'], []).own)
     return asPlan(unwrap(await this.#core.analytics.explainPipeline(text)))
   }
 
   async flow(options) {
-    const { own, run } = split(options, ['by', 'filter'], RUN)
+    const { own, run } = split(options, ['by', 'filter', 'hints'], RUN)
     return flowReport(await this.#ask('flow', own, run))
   }
 
   async variants(options) {
-    const { own, run } = split(options, ['by', 'filter', 'limit'], RUN)
+    const { own, run } = split(options, ['by', 'filter', 'limit', 'hints'], RUN)
     return variantReport(await this.#ask('variants', own, run), own.limit)
   }
 
   async timeInState(options) {
-    const { own, run } = split(options, ['by', 'state', 'filter', 'until'], RUN)
+    const { own, run } = split(options, ['by', 'state', 'filter', 'until', 'hints'], RUN)
     return { states: await this.#ask('timeInState', own, run) }
   }
 }
 
-/** Options of a run and nothing else. */
-const checked = options => split(options, [], RUN).run
+function pipelineText(stages, { hints }) {
+  const more = hints === undefined ? '' : `,"hints":${encodeQuery(hints, ['hints'])}`
+  return `{"op":"pipeline","stages":${encodeStages(stages)}${more}}`
+}
 
 /** The members that are there. */
 const given = members => Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined))

@@ -5,10 +5,13 @@
 const { EventsError } = require('../errors.js')
 const { Call, execute } = require('../run.js')
 const { encodeQuery } = require('../wire.js')
+const { RUN, split } = require('./arguments.js')
 
 /** The matches that a query asks for. */
 async function find(core, query, options) {
-  const { rows } = await execute(new Call(core.native, encodeQuery(query), { bigints: core.bigints }), options)
+  const { own, run } = split(options, ['hints'], RUN)
+  const call = new Call(core.native, encodeQuery({ ...query, ...own }), { bigints: core.bigints })
+  const { rows } = await execute(call, run)
   return rows
 }
 

@@ -4,18 +4,14 @@
 //! The cost of a segment is its squared error, a shift costs 2·σ²·ln n, and a segment has two points
 //! at least. σ is estimated from the differences of neighbours, which shifts hardly touch.
 
-use std::sync::Arc;
-
 use futures_util::{FutureExt, TryStreamExt, future::BoxFuture};
 use serde_json::{Map, Value as Wire, json};
 use sqlx::{Row, ValueRef, postgres::PgRow, types::BigDecimal};
 
-use crate::exec::{
-    Batch, Engine, Frame, IntoAscii, Mode, Run, RunOptions, Shape, Stop, Strategy, arguments,
-    sql_text,
-};
+use super::Made;
+use crate::exec::{Batch, Engine, Frame, IntoAscii, Stop, Strategy, arguments, sql_text};
 use crate::model::{Error, Result, path::Path, time::Timestamp, wire::known_keys};
-use crate::query::EventQuery;
+use crate::query::{EventQuery, Hints};
 use crate::sql::{Purpose, Statement};
 
 const KEYS: [&str; 6] = [
@@ -31,22 +27,21 @@ const SHORTEST: usize = 2;
 
 struct Changepoints(Statement);
 
-/// Checks a question and enters its run.
-pub fn enter(
-    engine: &Arc<Engine>,
-    members: &Map<String, Wire>,
-    options: RunOptions,
-    mode: Mode,
-) -> Result<Run> {
+/// What answers a question, and how it is to be run.
+pub fn asked(engine: &Engine, members: &Map<String, Wire>) -> Result<(Made, Hints)> {
     let query = series(members, engine)?;
     let statement = engine.plan(&query, Purpose::Stream)?.statement;
-    let shape = Arc::new(Shape::of_compiled(&statement.sql));
-    let strategy = Box::new(Changepoints(statement));
-    engine.enter_strategy(strategy, shape, &query.hints, options, mode)
+    let hints = query.hints.clone();
+    let made = Made {
+        events: query,
+        strategy: Some(Box::new(Changepoints(statement.clone()))),
+        statement,
+    };
+    Ok((made, hints))
 }
 
 /// The grouped query of a question.
-pub fn series(members: &Map<String, Wire>, engine: &Engine) -> Result<EventQuery> {
+fn series(members: &Map<String, Wire>, engine: &Engine) -> Result<EventQuery> {
     known_keys(members, &Path::Root, &KEYS)?;
     for part in ["timeBucket", "aggregate"] {
         if !members.contains_key(part) {
@@ -160,13 +155,14 @@ fn answer(frame: &Frame<'_>, points: &[(Timestamp, f64)]) -> Batch {
         ]);
     }
     let count = rows.len() as u64 / 3;
-    let json = json!({
-        "columns": ["bucket", "before", "after"],
-        "rows": rows,
-        "end": frame.end(count, &frame.engine.pool.seen_snapshot()),
-    });
+    let end = frame.end(count, &frame.engine.pool.seen_snapshot());
+    // The rows first and what is said of them behind, as in every last batch.
+    let json = format!(
+        r#"{{"columns":["bucket","before","after"],"rows":{},"end":{end}}}"#,
+        Wire::Array(rows)
+    );
     Batch {
-        json: json.to_string().into_bytes_ascii(),
+        json: json.into_bytes_ascii(),
         last: true,
     }
 }

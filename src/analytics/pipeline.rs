@@ -6,26 +6,28 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Wire, json};
 
 use super::matching::{self, Answer};
-use crate::exec::{Engine, Mode, Run, RunOptions, Shape};
+use super::{Made, events};
+use crate::cache::Cache;
+use crate::exec::{Engine, Run, RunOptions, Shape};
 use crate::export::{self, Rows};
 use crate::model::{Error, Result, path::Path, wire::known_keys};
 use crate::query::pipeline::{MatchStage, Pipeline};
 use crate::query::{EventQuery, Hints};
 use crate::sql::{Compiled, Purpose, pipeline as compile};
 
-struct Asked {
+struct Parsed {
     pipeline: Pipeline,
     hints: Hints,
 }
 
 /// Checks a pipeline: `{ op, stages, hints }`.
-fn asked(members: &Map<String, Wire>) -> Result<Asked> {
+fn parsed(members: &Map<String, Wire>) -> Result<Parsed> {
     known_keys(members, &Path::Root, &["op", "stages", "hints"])?;
     let stages = members
         .get("stages")
         .ok_or_else(|| Error::invalid("stages", "is missing"))?;
     let hints = members.get("hints");
-    Ok(Asked {
+    Ok(Parsed {
         pipeline: Pipeline::parse(stages)?,
         hints: hints.map_or(Ok(Hints::default()), |wire| {
             Hints::parse(wire, &Path::Root.key("hints"))
@@ -33,36 +35,26 @@ fn asked(members: &Map<String, Wire>) -> Result<Asked> {
     })
 }
 
-/// Enters the run of a pipeline.
-pub fn enter(
-    engine: &Arc<Engine>,
+/// What answers a pipeline, and how it is to be run.
+pub fn asked(
+    engine: &Engine,
     members: &Map<String, Wire>,
-    options: RunOptions,
-    mode: Mode,
-) -> Result<Run> {
-    let asked = asked(members)?;
-    let purpose = match mode {
-        Mode::Buffered => Purpose::Buffered,
-        Mode::Stream => Purpose::Stream,
+    purpose: Purpose,
+) -> Result<(Made, Hints)> {
+    let Parsed { pipeline, hints } = parsed(members)?;
+    let compiled = compile(&pipeline, &engine.target(), purpose)?;
+    let events = events(engine, pipeline.events())?;
+    let Some(stage) = &pipeline.matched else {
+        let made = Made {
+            events,
+            statement: compiled.statement,
+            strategy: None,
+        };
+        return Ok((made, hints));
     };
-    let compiled = compile(&asked.pipeline, &engine.target(), purpose)?;
-    let Some(stage) = &asked.pipeline.matched else {
-        return engine.enter_compiled(compiled.statement, &asked.hints, options, mode);
-    };
-    let then = (!asked.pipeline.ends_with_matches()).then_some(compiled.statement);
+    let then = (!pipeline.ends_with_matches()).then_some(compiled.statement);
     let answer = Answer::of_stage(engine, stage, then)?;
-    let shape = Arc::new(answer.shape(engine));
-    engine.enter_strategy(Box::new(answer), shape, &asked.hints, options, mode)
-}
-
-/// The statement of a pipeline, for people.
-pub fn show(engine: &Engine, members: &Map<String, Wire>) -> Result<String> {
-    let asked = asked(members)?;
-    let compiled = compile(&asked.pipeline, &engine.target(), Purpose::Show)?;
-    match &asked.pipeline.matched {
-        Some(stage) => Ok(Answer::of_stage(engine, stage, None)?.rows(engine).sql),
-        None => Ok(compiled.statement.sql),
-    }
+    Ok((answer.made(engine, events), hints))
 }
 
 /// Checks and compiles a pipeline and enters its export.
@@ -95,10 +87,10 @@ pub fn export(
 ///
 /// # Errors
 /// What is wrong with it, or why the server could not explain it.
-pub async fn explain(engine: &Arc<Engine>, question: &str) -> Result<Wire> {
+pub async fn explain(engine: &Arc<Engine>, cache: &Cache, question: &str) -> Result<Wire> {
     let wire = crate::exec::query_wire(question)?;
     let members = wire.as_object().cloned().unwrap_or_default();
-    let asked = asked(&members)?;
+    let asked = parsed(&members)?;
     let compiled = compile(&asked.pipeline, &engine.target(), Purpose::Show)?;
     let names = stage_names(&members);
     let mut told = match &asked.pipeline.matched {
@@ -121,6 +113,8 @@ pub async fn explain(engine: &Arc<Engine>, question: &str) -> Result<Wire> {
             None => first["details"] = json!({ "stages": runs }),
         }
     }
+    let question = super::asked(engine, &wire, Purpose::Buffered)?;
+    cache.explain_question(engine, question, &mut told).await?;
     Ok(told)
 }
 

@@ -14,6 +14,7 @@ use super::inbox::NativeStream;
 use super::port::Port;
 use super::value::Made;
 use crate::analytics;
+use crate::cache::Cache;
 use crate::exec::{Engine, Mode, Run, Shape};
 use crate::model;
 
@@ -21,6 +22,7 @@ use crate::model;
 #[napi]
 pub struct NativeAnalytics {
     engine: Arc<Engine>,
+    cache: Arc<Cache>,
     port: Arc<Port>,
 }
 
@@ -30,7 +32,11 @@ impl NativeAnalytics {
     #[napi(factory, catch_unwind)]
     pub fn of(client: &NativeClient) -> Self {
         let (engine, port) = client.parts();
-        Self { engine, port }
+        Self {
+            engine,
+            cache: client.cache(),
+            port,
+        }
     }
 
     /// Asks. Resolves with the only batch, or with the first and the stream of the others.
@@ -71,9 +77,9 @@ impl NativeAnalytics {
     /// The plan of a pipeline.
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn explain_pipeline(&self, env: Env, question: String) -> Result<Made> {
-        let engine = Arc::clone(&self.engine);
+        let (engine, cache) = (Arc::clone(&self.engine), Arc::clone(&self.cache));
         promised(&self.port, env, async move {
-            analytics::explain_pipeline(&engine, &question).await
+            analytics::explain_pipeline(&engine, &cache, &question).await
         })
     }
 
@@ -96,6 +102,7 @@ impl NativeAnalytics {
 
 impl NativeAnalytics {
     fn enter(&self, question: &str, options: Option<String>, mode: Mode) -> model::Result<Run> {
-        analytics::enter(&self.engine, question, run_options(options)?, mode)
+        let options = run_options(options)?;
+        analytics::enter(&self.engine, &self.cache, question, options, mode)
     }
 }

@@ -152,7 +152,7 @@ impl NativeClient {
                 analyze: options.analyze,
                 run: options.run(),
             };
-            if let Some(plan) = matching::explain(&engine, &query, &options).await? {
+            if let Some(plan) = matching::explain(&engine, &cache, &query, &options).await? {
                 return Ok(plan);
             }
             let mut told = engine.explain(&query, options).await?;
@@ -319,7 +319,7 @@ impl NativeClient {
     ) -> model::Result<Run> {
         let options = call_options(options)?.run();
         if !is_sql {
-            if let Some(run) = matching::enter(&self.engine, call, &options, mode)? {
+            if let Some(run) = matching::enter(&self.engine, &self.cache, call, &options, mode)? {
                 return Ok(run);
             }
             if mode == Mode::Buffered

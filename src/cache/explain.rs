@@ -11,7 +11,7 @@ use super::Cache;
 use super::answer::Answer;
 use super::attempt::said;
 use super::fresh::Needed;
-use super::plan::{Merge, Plan};
+use super::plan::{Merge, Plan, Question};
 use super::stamp::{News, Refusal};
 use crate::exec::{Engine, arguments, fault, sql_text};
 use crate::model::Result;
@@ -31,13 +31,36 @@ impl Cache {
     /// # Errors
     /// Why the server could not say what is new.
     pub async fn explain(&self, engine: &Arc<Engine>, query: &str, told: &mut Wire) -> Result<()> {
-        let Some(plan) = self.plan_of(engine, query)? else {
-            return Ok(());
-        };
+        match self.plan_of(engine, query)? {
+            Some(plan) => self.explain_plan(engine, &plan, told).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The same for a question that is no query.
+    ///
+    /// # Errors
+    /// As [`Cache::explain`].
+    pub async fn explain_question(
+        &self,
+        engine: &Arc<Engine>,
+        mut asked: Question,
+        told: &mut Wire,
+    ) -> Result<()> {
+        match asked.hints.cache.take() {
+            Some(freshness) => {
+                let plan = Plan::of_question(engine, asked, freshness);
+                self.explain_plan(engine, &plan, told).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn explain_plan(&self, engine: &Arc<Engine>, plan: &Plan, told: &mut Wire) -> Result<()> {
         let needed = self.options.freshness(&plan.freshness, engine)?;
-        let looked = self.look(engine, &plan, &needed).await?;
+        let looked = self.look(engine, plan, &needed).await?;
         let below = told["steps"].take();
-        let (strategy, step) = step(&plan, &needed, &looked, below);
+        let (strategy, step) = step(plan, &needed, &looked, below);
         if let Some(strategy) = strategy {
             told["strategy"] = strategy.into();
         }

@@ -38,7 +38,7 @@ pub use answer::{Answer, Body};
 pub use by_hand::{ByHand, Found};
 pub use key::Key;
 pub use options::Options;
-pub use plan::Plan;
+pub use plan::{Plan, Question};
 pub use redis::RedisOptions;
 pub use stamp::{Refusal, Stamp};
 pub use stats::Stats;
@@ -124,6 +124,44 @@ impl Cache {
         let Some(plan) = self.plan_of(engine, query)? else {
             return Ok(None);
         };
+        (self.enter_plan(engine, &plan, options, started)).map(Some)
+    }
+
+    /// Enters the run of a question that is no query, which the cache answers where it may.
+    ///
+    /// # Errors
+    /// What is wrong with its options; CLOSED.
+    pub fn enter_question(
+        self: &Arc<Self>,
+        engine: &Arc<Engine>,
+        mut asked: Question,
+        options: RunOptions,
+        mode: Mode,
+    ) -> Result<Run> {
+        let started = Instant::now();
+        if let Some(freshness) = asked.hints.cache.take() {
+            // A snapshot that is held is what its questions are to see.
+            if mode == Mode::Buffered && options.snapshot.is_none() {
+                let plan = Arc::new(Plan::of_question(engine, asked, freshness));
+                return self.enter_plan(engine, &plan, &options, started);
+            }
+            asked.hints.declined.push(("cache", "on".to_owned()));
+        }
+        match asked.strategy {
+            Some(strategy) => {
+                engine.enter_strategy(strategy, asked.shape, &asked.hints, options, mode)
+            }
+            None => engine.enter_compiled(asked.statement, &asked.hints, options, mode),
+        }
+    }
+
+    fn enter_plan(
+        self: &Arc<Self>,
+        engine: &Arc<Engine>,
+        plan: &Arc<Plan>,
+        options: &RunOptions,
+        started: Instant,
+    ) -> Result<Run> {
         let needed = self.options.freshness(&plan.freshness, engine)?;
         let run_options = RunOptions {
             query_id: options.query_id.clone().or_else(|| plan.query.id.clone()),
@@ -131,7 +169,7 @@ impl Cache {
         };
         let strategy = Cached {
             cache: Arc::clone(self),
-            plan: Arc::clone(&plan),
+            plan: Arc::clone(plan),
             needed,
         };
         let run = engine.enter_strategy(
@@ -141,11 +179,11 @@ impl Cache {
             run_options,
             Mode::Buffered,
         )?;
-        Ok(Some(Run {
+        Ok(Run {
             regex: plan.regex.clone(),
             started,
             ..run
-        }))
+        })
     }
 
     fn plan_of(&self, engine: &Arc<Engine>, query: &str) -> Result<Option<Arc<Plan>>> {

@@ -7,9 +7,11 @@ use std::{
 };
 
 use super::key::Key;
-use crate::exec::{Engine, Planned, Shape, query_wire};
+use crate::exec::{Engine, Planned, Shape, Strategy, query_wire};
 use crate::model::{Result, field::Kind};
-use crate::query::{Aggregate, Condition, EventQuery, Freshness, Function, Source, Test, Window};
+use crate::query::{
+    Aggregate, Condition, EventQuery, Freshness, Function, Hints, Source, Test, Window,
+};
 use crate::sql::{Purpose, Statement, compile, has_states, is_of_the_clock};
 
 /// A query as the cache knows it.
@@ -24,6 +26,8 @@ pub struct Plan {
     pub key: Arc<Key>,
     /// What it comes to without the cache.
     pub planned: Planned,
+    /// What answers it, where that is more than the statement.
+    pub strategy: Option<Box<dyn Strategy>>,
     /// What monitoring calls it.
     pub shape: Arc<Shape>,
     /// Where its regular expression is.
@@ -81,8 +85,34 @@ impl Plan {
             merge: merge(&query, &planned),
             freshness,
             planned,
+            strategy: None,
             query,
         }))
+    }
+
+    /// The plan of a question that is no query.
+    pub fn of_question(engine: &Engine, asked: Question, freshness: Freshness) -> Self {
+        // A strategy's answer is that of its rules too, which the statement does not show.
+        let rules = (asked.strategy.as_ref())
+            .map(|_| format!("{} {}", env!("CARGO_PKG_VERSION"), asked.text));
+        Self {
+            text: asked.text.into(),
+            key: Arc::new(key_of(engine, &asked.statement, rules.as_deref())),
+            shape: asked.shape,
+            regex: None,
+            merge: Merge::Anew,
+            freshness,
+            planned: Planned {
+                statement: asked.statement,
+                is_empty: false,
+                catch_up: None,
+            },
+            strategy: asked.strategy,
+            query: EventQuery {
+                hints: asked.hints,
+                ..asked.events
+            },
+        }
     }
 
     /// The name of the key of a query, whether it asks for the cache or not.
@@ -93,6 +123,22 @@ impl Plan {
         let query = EventQuery::parse(&query_wire(text)?, &engine.catalog())?;
         Ok(key(engine, &query)?.name())
     }
+}
+
+/// A question that is no query, and has its answer from events all the same.
+pub struct Question {
+    /// Its text: JSON, the same for the same question.
+    pub text: String,
+    /// All events that the answer depends on: a filter and a window, and nothing else.
+    pub events: EventQuery,
+    /// How it is to be run.
+    pub hints: Hints,
+    /// The statement that answers it, or that the strategy begins with.
+    pub statement: Statement,
+    /// What answers it, where that is more than the statement.
+    pub strategy: Option<Box<dyn Strategy>>,
+    /// What monitoring calls it.
+    pub shape: Arc<Shape>,
 }
 
 fn merge(query: &EventQuery, planned: &Planned) -> Merge {
@@ -145,6 +191,13 @@ fn key(engine: &Arc<Engine>, query: &EventQuery) -> Result<Key> {
         ..query.clone()
     };
     let statement = compile(&canonical, &target, Purpose::Buffered)?;
+    // A cursor stands for its text and what it is a cursor of.
+    Ok(key_of(engine, &statement, query.after.as_deref()))
+}
+
+/// The key of a statement's answer, told apart from others of the same statement by `also`.
+fn key_of(engine: &Engine, statement: &Statement, also: Option<&str>) -> Key {
+    let target = engine.target();
     let server = &engine.config.server;
     let realm = format!(
         "{:?}\n{:?}",
@@ -158,8 +211,7 @@ fn key(engine: &Arc<Engine>, query: &EventQuery) -> Result<Key> {
         target.table
     );
     let table = engine.config.table.name.clone();
-    // A cursor stands for its text and what it is a cursor of.
-    Ok(Key::new(realm, table, &statement, query.after.as_deref()))
+    Key::new(realm, table, statement, also)
 }
 
 /// The same condition whatever the order in which its parts were written.

@@ -54,6 +54,8 @@ pub struct Frame<'a> {
     pub notes: &'a [(&'static str, String)],
     /// What `end` says beside that, as a strategy finds it out.
     pub told: Mutex<Told>,
+    /// A connection whose open transaction it is to answer in, where there is one.
+    pub(super) lent: Mutex<Option<Lease>>,
     pub(super) out: &'a mpsc::Sender<Batch>,
     pub(super) sent: AtomicBool,
 }
@@ -84,6 +86,10 @@ impl Frame<'_> {
     /// # Errors
     /// As [`Frame::lease`].
     pub async fn lease_in(&self, repeatable: bool) -> Result<Lease> {
+        let lent = (self.lent.lock().unwrap_or_else(PoisonError::into_inner)).take();
+        if let Some(lease) = lent {
+            return Ok(lease);
+        }
         let asked = Instant::now();
         let place = self.engine.governor.enter(self.priority).await?;
         let mut lease = self.engine.pool.acquire_in(repeatable).await?;
@@ -104,6 +110,48 @@ impl Frame<'_> {
             }
         }
         Ok(lease)
+    }
+
+    /// Lets a strategy answer, in the transaction of `lent` where that is given, and keeps what it would
+    /// have sent: its batches, and the last of them.
+    ///
+    /// # Errors
+    /// The strategy's.
+    pub async fn answered(
+        &self,
+        strategy: &dyn Strategy,
+        lent: Option<Lease>,
+    ) -> Result<(Vec<Batch>, Batch)> {
+        let (out, mut sent) = mpsc::channel(1);
+        let frame = Frame {
+            engine: self.engine,
+            mode: self.mode,
+            started: self.started,
+            priority: self.priority,
+            snapshot: None,
+            ticket: self.ticket,
+            notes: &[],
+            told: Mutex::default(),
+            lent: Mutex::new(lent),
+            out: &out,
+            sent: AtomicBool::new(false),
+        };
+        let mut attempt = std::pin::pin!(strategy.attempt(&frame));
+        let mut batches = Vec::new();
+        let last = loop {
+            tokio::select! {
+                biased;
+                Some(batch) = sent.recv() => batches.push(batch),
+                last = &mut attempt => break last,
+            }
+        };
+        // What it sent right before its end, and the connection that it had no need of.
+        batches.extend(std::iter::from_fn(|| sent.try_recv().ok()));
+        let unused = (frame.lent.lock().unwrap_or_else(PoisonError::into_inner)).take();
+        if let Some(lease) = unused {
+            lease.release();
+        }
+        Ok((batches, last?))
     }
 
     /// Another connection for this query, where one is to be had at once. Whoever holds a lease must

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use serde_json::{Value as Wire, json};
 
 use super::answer::Answer;
-use super::run::{enter, is_asked, read};
+use super::run::{enter, is_asked, read, statement_of};
+use crate::cache::Cache;
 use crate::exec::{Engine, ExplainOptions, Mode, RunOptions, Shape, document};
 use crate::model::{Error, Result};
 use crate::plan::is_contradiction;
 use crate::query::matching::Matching;
 use crate::sql::{
-    Bind, Statement, explain,
+    Bind, explain,
     matching::{self, Matched},
 };
 
@@ -21,6 +22,7 @@ use crate::sql::{
 /// What is wrong with the query, or why the server could not explain it.
 pub async fn explain(
     engine: &Arc<Engine>,
+    cache: &Arc<Cache>,
     query: &str,
     options: &ExplainOptions,
 ) -> Result<Option<Wire>> {
@@ -39,7 +41,7 @@ pub async fn explain(
     if options.analyze && !nothing {
         let (projection, target) = (answer.projection(), engine.target());
         let counts = counts(engine, matching::counts(&projection, &target)).await?;
-        let matches = matches(engine, query, &options.run).await?;
+        let matches = matches(engine, cache, query, &options.run).await?;
         text = format!(
             "{text}  (really {matches} matches of {} events and {} keys; {} keys lack a step and stay on the server)",
             counts[1], counts[0], counts[2]
@@ -58,6 +60,8 @@ pub async fn explain(
         .unwrap_or_else(|| uuid::Uuid::now_v7().to_string())
         .into();
     told["steps"] = json!([step]);
+    let asked = answer.question(engine, read(query)?);
+    cache.explain_question(engine, asked, &mut told).await?;
     Ok(Some(told))
 }
 
@@ -145,8 +149,13 @@ fn rules(answer: &Answer, nothing: bool) -> Wire {
     rules.into()
 }
 
-async fn matches(engine: &Arc<Engine>, query: &str, options: &RunOptions) -> Result<u64> {
-    let Some(run) = enter(engine, query, options, Mode::Stream)? else {
+async fn matches(
+    engine: &Arc<Engine>,
+    cache: &Arc<Cache>,
+    query: &str,
+    options: &RunOptions,
+) -> Result<u64> {
+    let Some(run) = enter(engine, cache, query, options, Mode::Stream)? else {
         return Ok(0);
     };
     let batches = engine.collect(run).await?;
@@ -181,19 +190,7 @@ async fn ask_all(
     width: usize,
     id: Option<String>,
 ) -> Result<Wire> {
-    let statement = Statement {
-        sql: statement.sql,
-        binds: statement.binds,
-        columns: Some((0..width).map(|i| i.to_string()).collect()),
-        visible: width,
-        json_scalars: Vec::new(),
-        computed: Vec::new(),
-        keys: Vec::new(),
-        token: None,
-        limit: None,
-        identity: 0,
-        since: None,
-    };
+    let statement = statement_of(statement.sql, statement.binds, width);
     let run = engine.enter_statement(statement, id, Mode::Buffered)?;
     let batches = engine.collect(run).await?;
     let first = batches.into_iter().next();

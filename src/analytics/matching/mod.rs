@@ -19,7 +19,7 @@ mod stage;
 pub use answer::Answer;
 pub use explain::{explain, explain_stage};
 pub use measure::measure;
-pub use run::{enter, enter_cohorts, is_asked, shape, show_cohorts};
+pub use run::{asked_cohorts, enter, is_asked, shape};
 
 /// The events of one partition, by position: in the order of time, and of ids where times are equal.
 #[derive(Clone, Copy)]

@@ -6,13 +6,18 @@ use serde_json::{Map, Value as Wire};
 
 use super::answer::Answer;
 use super::patterns;
+use crate::analytics::{Made, text_of};
+use crate::cache::{Cache, Question};
 use crate::exec::{Engine, Mode, Run, RunOptions, Shape};
-use crate::model::{Error, Result};
+use crate::model::{Error, Result, path::Path};
 use crate::query::{
-    EventQuery,
+    EventQuery, Hints,
     matching::{Funnel, Matching, Retention},
 };
-use crate::sql::matching::{self, Matched};
+use crate::sql::{
+    Bind, Statement,
+    matching::{self, Matched},
+};
 
 /// Whether a query's text may ask for matches: a text without these names does not.
 pub fn is_asked(query: &str) -> bool {
@@ -21,12 +26,14 @@ pub fn is_asked(query: &str) -> bool {
         .any(|member| memchr::memmem::find(query.as_bytes(), member.as_bytes()).is_some())
 }
 
-/// The run of a query for matches; `None` where the query is another.
+/// The run of a query for matches, which the cache answers where it was asked to; `None` where the query
+/// is another.
 ///
 /// # Errors
 /// What is wrong with the query or its options; CLOSED.
 pub fn enter(
-    engine: &Engine,
+    engine: &Arc<Engine>,
+    cache: &Arc<Cache>,
     query: &str,
     options: &RunOptions,
     mode: Mode,
@@ -38,17 +45,13 @@ pub fn enter(
     let Some(answer) = Answer::of(engine, &wire)? else {
         return Ok(None);
     };
-    let hints = answer.query.hints.clone();
     let options = RunOptions {
         query_id: options.query_id.clone().or_else(|| answer.query.id.clone()),
         ..options.clone()
     };
-    let shape = Arc::new(answer.shape(engine));
-    let run = engine.enter_strategy(Box::new(answer), shape, &hints, options, mode)?;
-    Ok(Some(Run {
-        regex: EventQuery::regex_path(&wire),
-        ..run
-    }))
+    let regex = EventQuery::regex_path(&wire);
+    let run = cache.enter_question(engine, answer.question(engine, wire), options, mode)?;
+    Ok(Some(Run { regex, ..run }))
 }
 
 /// What monitoring calls a query for matches; `None` where the query is another.
@@ -63,29 +66,34 @@ pub fn shape(engine: &Engine, query: &str) -> Result<Option<Shape>> {
     Ok(answer.map(|answer| answer.shape(engine)))
 }
 
-/// The run of a funnel or of retention, whose members these are.
-///
-/// # Errors
-/// What is wrong with it or its options; CLOSED.
-pub fn enter_cohorts(
-    engine: &Engine,
-    members: &Map<String, Wire>,
-    options: RunOptions,
-    mode: Mode,
-) -> Result<Run> {
-    let answer = Answer::of_cohorts(engine, members)?;
-    let shape = Arc::new(answer.shape(engine));
-    let hints = answer.query.hints.clone();
-    engine.enter_strategy(Box::new(answer), shape, &hints, options, mode)
-}
-
-/// The statement of a funnel or of retention, for monitoring.
+/// What answers a funnel or retention, and how it is to be run.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn show_cohorts(engine: &Engine, members: &Map<String, Wire>) -> Result<String> {
+pub fn asked_cohorts(engine: &Engine, members: &Map<String, Wire>) -> Result<(Made, Hints)> {
     let answer = Answer::of_cohorts(engine, members)?;
-    Ok(answer.rows(engine).sql)
+    let hints = members.get("hints").map_or(Ok(Hints::default()), |wire| {
+        Hints::parse(wire, &Path::Root.key("hints"))
+    })?;
+    let events = answer.query.clone();
+    Ok((answer.made(engine, events), hints))
+}
+
+/// A statement whose columns are the matcher's own.
+pub(super) fn statement_of(sql: String, binds: Vec<Bind>, width: usize) -> Statement {
+    Statement {
+        sql,
+        binds,
+        columns: Some((0..width).map(|i| i.to_string()).collect()),
+        visible: width,
+        json_scalars: Vec::new(),
+        computed: Vec::new(),
+        keys: Vec::new(),
+        token: None,
+        limit: None,
+        identity: 0,
+        since: None,
+    }
 }
 
 pub(super) fn read(query: &str) -> Result<Wire> {
@@ -116,9 +124,6 @@ impl Answer {
             if hints.parallel == Some(true) {
                 hints.declined.push(("parallel", "true".to_owned()));
             }
-            if hints.cache.is_some() {
-                hints.declined.push(("cache", "on".to_owned()));
-            }
         }
         Ok(matching.map(|matching| Self {
             query,
@@ -148,6 +153,35 @@ impl Answer {
             matching,
             then: None,
         })
+    }
+
+    /// A query for matches as the question that it is.
+    pub fn question(self, engine: &Engine, wire: Wire) -> Question {
+        let events = self.query.clone();
+        let shape = Arc::new(self.shape(engine));
+        let Made {
+            events,
+            statement,
+            strategy,
+        } = self.made(engine, events);
+        Question {
+            text: text_of(wire),
+            hints: events.hints.clone(),
+            events,
+            statement,
+            strategy,
+            shape,
+        }
+    }
+
+    /// The answer as that of a question which depends on these events.
+    pub fn made(self, engine: &Engine, events: EventQuery) -> Made {
+        let Matched { sql, binds, .. } = self.rows(engine);
+        Made {
+            events,
+            statement: statement_of(sql, binds, 0),
+            strategy: Some(Box::new(self)),
+        }
     }
 
     /// What monitoring calls it.

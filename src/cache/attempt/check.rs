@@ -49,6 +49,10 @@ impl Cached {
         if news.left || news.events > MOST_NEW {
             return Ok(Verdict::Void);
         }
+        // Of a series, time alone makes buckets.
+        if self.plan.strategy.is_some() && said.stamp.edges != stamp.edges {
+            return Ok(Verdict::Void);
+        }
         if news.matching == 0 {
             let snapshot = said.stamp.snapshot.to_string();
             frame.engine.pool.note_snapshot(&snapshot);

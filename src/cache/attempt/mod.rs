@@ -4,6 +4,7 @@
 //! still true, [`read`] reads one anew, [`gather`] makes rows into what is kept.
 
 mod check;
+mod compute;
 mod gather;
 mod incarnation;
 mod read;
@@ -19,7 +20,7 @@ use super::fresh::Needed;
 use super::plan::{Merge, Plan};
 use super::stamp::Refusal;
 use crate::exec::{Batch, Connection, Frame, IntoAscii, Stop, Strategy, may_be_outdated};
-use crate::model::Result;
+use crate::model::{Error, Result};
 use crate::query::Cursor;
 use crate::sql::Merge as Parts;
 
@@ -205,15 +206,21 @@ impl Cached {
             self.cache.note_exactness(Some(refusal));
             return self.read_plainly(frame, refusal).await;
         }
-        Ok(brought?)
+        match (brought?, &self.plan.strategy) {
+            (Some(brought), _) => Ok(brought),
+            (None, Some(strategy)) => self.compute(frame, &**strategy).await,
+            (None, None) => Err(Error::Internal("nothing answers".into())),
+        }
     }
 
+    /// The kept answer, where it is still true or can be made so, else one read anew; `None` where a
+    /// strategy has to make it.
     async fn current(
         &self,
         frame: &Frame<'_>,
         connection: &mut Connection,
         kept: Option<&Arc<Answer>>,
-    ) -> Result<Brought, Stop> {
+    ) -> Result<Option<Brought>, Stop> {
         if let Some(answer) = kept
             && let Some(stamp) = &answer.stamp
         {
@@ -230,15 +237,18 @@ impl Cached {
                 Verdict::Void => None,
             };
             if let Some((answer, outcome)) = brought {
-                return Ok(Brought {
+                return Ok(Some(Brought {
                     answer,
                     outcome,
                     refusal: None,
-                });
+                }));
             }
         }
         connection.plan_once(false).await?;
-        match (&self.plan.query.grouping, self.plan.merge) {
+        if self.plan.strategy.is_some() {
+            return Ok(None);
+        }
+        let read = match (&self.plan.query.grouping, self.plan.merge) {
             (Some(grouping), Merge::States) => {
                 (self.read_groups(frame, connection, (grouping, Parts::States))).await
             }
@@ -246,7 +256,8 @@ impl Cached {
                 (self.read_groups(frame, connection, (grouping, Parts::Apart))).await
             }
             _ => self.read(frame, connection).await,
-        }
+        };
+        read.map(Some)
     }
 }
 

@@ -63,6 +63,9 @@ impl Cached {
 
     /// Reads the answer without a stamp: only its age is known.
     pub async fn read_plainly(&self, frame: &Frame<'_>, refusal: Refusal) -> Result<Brought> {
+        if let Some(strategy) = &self.plan.strategy {
+            return self.compute_plainly(frame, &**strategy, refusal).await;
+        }
         let mut lease = frame.lease().await?;
         let floor = frame.engine.pool.seen_snapshot();
         let sent = Instant::now();
@@ -80,11 +83,16 @@ impl Cached {
         lease.settle(&read);
         let (body, snapshot) = read?;
         let seen = snapshot.unwrap_or_else(|| floor.to_string());
+        Ok(self.brought_plainly(self.made(body, seen, None, sent), refusal))
+    }
+
+    /// An answer of which only the age is known.
+    pub fn brought_plainly(&self, answer: Arc<Answer>, refusal: Refusal) -> Brought {
         let bounded = self.needed.allows_inexact();
-        Ok(Brought {
-            answer: self.made(body, seen, None, sent),
+        Brought {
+            answer,
             outcome: if bounded { Outcome::Miss } else { Outcome::Off },
             refusal: (!bounded).then_some(refusal),
-        })
+        }
     }
 }

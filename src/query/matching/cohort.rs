@@ -69,7 +69,7 @@ impl Funnel {
         known_keys(
             members,
             &root,
-            &["op", "steps", "by", "window", "mode", "filter"],
+            &["op", "steps", "by", "window", "mode", "filter", "hints"],
         )?;
         let by = keys(members, &root, &scope)?;
         let here = root.key("steps");
@@ -141,6 +141,7 @@ impl Retention {
             "period",
             "periods",
             "filter",
+            "hints",
         ];
         known_keys(members, &root, &known)?;
         let by = keys(members, &root, &scope)?;

@@ -22,6 +22,16 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
+    /// Which events the rows can depend on: those that the matches at the beginning keep.
+    pub fn events(&self) -> Condition {
+        let first = (self.matched.as_ref()).map_or(&self.steps, |stage| &stage.before);
+        let kept = first.iter().map_while(|step| match step {
+            Step::Match(condition) => Some(condition.clone()),
+            _ => None,
+        });
+        Condition::And(kept.collect())
+    }
+
     /// Whether what comes out is the matches of its stage as they were found.
     pub fn ends_with_matches(&self) -> bool {
         let found =

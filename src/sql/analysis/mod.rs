@@ -37,9 +37,11 @@ pub fn analyse(analysis: &Analysis, target: &Target) -> Statement {
     report(w, columns)
 }
 
-/// A statement whose columns are this package's own. All its numbers come as the nearest double.
+/// A statement whose columns are this package's own, the snapshot behind them. All its numbers come as
+/// the nearest double.
 fn report(w: Writer<'_>, columns: &[&str]) -> Statement {
     let (sql, binds) = w.finish();
+    let sql = format!("SELECT q.*, (SELECT pg_current_snapshot()::text) FROM ({sql}) AS q");
     Statement {
         sql,
         binds,
@@ -48,7 +50,7 @@ fn report(w: Writer<'_>, columns: &[&str]) -> Statement {
         json_scalars: Vec::new(),
         computed: (0..columns.len()).collect(),
         keys: Vec::new(),
-        token: None,
+        token: Some(columns.len()),
         limit: None,
         identity: 0,
         since: None,

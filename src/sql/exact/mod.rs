@@ -83,6 +83,15 @@ pub fn fill(
     finish(w, planned)
 }
 
+/// The stamp alone: of what is read beside it in the same transaction.
+pub fn stamp(query: &EventQuery, target: &Target, partitioned: bool) -> (String, Vec<Bind>) {
+    let mut w = Writer::new(&target.table);
+    w.sql("SELECT concat_ws('|', ");
+    w.stamp_fields(query, partitioned, None);
+    w.sql(") FROM pg_current_snapshot() AS s");
+    w.finish()
+}
+
 /// Whether anything has changed since: one row with one column, the stamp, and behind it the number
 /// of new events, of those that match, and whether time alone has changed the answer.
 pub fn check(query: &EventQuery, target: &Target, base: Base<'_>) -> (String, Vec<Bind>) {
