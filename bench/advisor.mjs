@@ -4,16 +4,13 @@
 
 import pg from 'pg'
 import { loadPackage } from './lib/database.mjs'
+import { bound, Reads } from './lib/indexes.mjs'
 import { median } from './lib/measure.mjs'
 import { workloads } from './lib/workloads.mjs'
 
 export const about = 'index recommendations against exhaustive search: share within 5 % of the fewest buffers'
 
-/** Candidates of a workload that are built; sets of them that are tried. */
-const MOST_CANDIDATES = 14
 const WITHIN = 1.05
-/** An index for a single issue of twenty thousand answers the workload's example, and nothing else: no candidate. */
-const ONE_VALUE = /WHERE .*"tags"->>'(?:issueId|prId)' = /
 
 const FILL = `
   INSERT INTO events (event_id, event_type, "timestamp", tags, metadata, data)
@@ -29,7 +26,7 @@ const FILL = `
 
 export async function run(context) {
   const url = await context.fresh()
-  const rows = context.quick ? 20_000 : 1_000_000
+  const rows = context.quick ? 20_000 : Number(process.env.TAMMA_ROWS ?? 1_000_000)
   const admin = new pg.Client({ connectionString: url })
   await admin.connect()
   const client = await loadPackage().connect({ url, migrate: true })
@@ -39,11 +36,20 @@ export async function run(context) {
     await admin.query('VACUUM ANALYZE events')
     const all = workloads(client, rows)
     const chosen = context.quick ? all.filter((_, i) => i % 8 === 0) : all
+    const tiers = context.quick ? ['sample'] : await available(admin)
+    // First the advice, of a table that has none of the indexes; then all that anybody thought of is built, once.
+    const native = client.indexes[Symbol.for('tamma.events.native')]
+    const advised = []
+    for (const workload of chosen) advised.push(await advice(native, workload, tiers))
+    await build(
+      admin,
+      advised.flatMap(one => one.candidates)
+    )
     const judge = new Judge(admin, client)
-    for (const tier of context.quick ? ['sample'] : await tiers(admin)) {
+    for (const tier of tiers) {
       const outcomes = []
-      for (const workload of chosen) outcomes.push(await judge.judge(workload, tier))
-      tell(context, tier, outcomes)
+      for (const one of advised) outcomes.push(await judge.judge(one, tier))
+      tell(context, tier, outcomes, rows)
     }
   } finally {
     await client.close()
@@ -52,14 +58,42 @@ export async function run(context) {
   }
 }
 
-async function tiers(admin) {
+async function available(admin) {
   const { rowCount } = await admin.query(`SELECT FROM pg_available_extensions WHERE name = 'hypopg'`)
   if (rowCount === 0) return ['sample']
   await admin.query('CREATE EXTENSION hypopg')
   return ['hypopg', 'sample']
 }
 
-function tell(context, tier, outcomes) {
+async function advice(native, workload, tiers) {
+  const candidates = await native.candidates(workload.queries)
+  const recommended = {}
+  for (const tier of tiers) {
+    const options = { maxIndexes: workload.maxIndexes, hypopg: tier === 'hypopg' }
+    const start = performance.now()
+    const all = (await native.recommend(workload.queries, options)).filter(one => one.definition)
+    const names = all.map(one => one.indexName)
+    for (const { indexName: name, sql } of all)
+      if (!candidates.some(one => one.name === name)) throw new Error(`${sql} is recommended, and no candidate`)
+    const cost = all.length > 0 ? Math.min(...all.map(one => one.costAfter)) : undefined
+    recommended[tier] = { names, cost, ms: performance.now() - start }
+  }
+  return { ...workload, candidates, recommended }
+}
+
+/** Builds indexes that no plan sees. */
+async function build(admin, candidates) {
+  const all = new Map(candidates.map(one => [one.name, one.sql.replace(' CONCURRENTLY', '')]))
+  for (const sql of all.values()) await admin.query(sql)
+  await admin.query('VACUUM ANALYZE events')
+  const names = [...all.keys()]
+  await admin.query(
+    'UPDATE pg_index SET indisvalid = false WHERE indexrelid IN (SELECT oid FROM pg_class WHERE relname = ANY($1))',
+    [names]
+  )
+}
+
+function tell(context, tier, outcomes, rows) {
   const share = of => outcomes.filter(one => one[of] <= one.best * WITHIN).length / outcomes.length
   const errors = outcomes.flatMap(one => one.errors).sort((a, b) => a - b)
   const ours = share('ours')
@@ -68,7 +102,7 @@ function tell(context, tier, outcomes) {
     "single columns (index_advisor's rule)": share('rule')
   }
   context.report({
-    case: `${outcomes.length} workloads, ${tier}`,
+    case: `${outcomes.length} workloads of ${rows.toLocaleString('en-US')} events, ${tier}`,
     unit: 'share within 5 % of the best',
     ours,
     peers,
@@ -77,117 +111,92 @@ function tell(context, tier, outcomes) {
     limit: 0.95,
     detail: {
       costError: { median: errors.length > 0 ? median(errors) : 0, p90: errors[Math.floor(errors.length * 0.9)] ?? 0 },
-      missed: outcomes.filter(one => one.ours > one.best * WITHIN).map(({ name, ours, best }) => ({ name, ours, best }))
+      secondsOfAdvice: outcomes.reduce((sum, one) => sum + one.ms, 0) / 1000,
+      missed: outcomes
+        .filter(one => one.ours > one.best * WITHIN)
+        .map(({ name, ours, best, greedy, chosen, bestOf }) => ({ name, ours, best, greedy, chosen, bestOf }))
     }
   })
 }
 
-/** Builds all candidates of a workload once, and lets the planner see any set of them. */
+/** Lets the planner see any set of a workload's candidates, and counts what is read. */
 class Judge {
   constructor(admin, client) {
     this.admin = admin
-    this.native = client.indexes[Symbol.for('tamma.events.native')]
     this.compile = client[Symbol.for('tamma.events.native')].compile
+    this.known = new Map()
   }
 
-  async judge({ name, queries, maxIndexes }, tier) {
-    const options = { maxIndexes, hypopg: tier === 'hypopg' }
-    const recommended = await this.native.recommend(queries, options)
-    const ours = recommended.filter(one => one.definition).map(one => one.indexName)
-    const candidates = (await this.native.candidates(queries))
-      .filter(one => !ONE_VALUE.test(one.sql))
-      .slice(0, MOST_CANDIDATES)
-    for (const one of recommended)
-      if (one.definition && !candidates.some(known => known.name === one.indexName)) candidates.push(one)
-    const names = candidates.map(one => one.name ?? one.indexName)
-    for (const one of candidates) await this.admin.query(one.sql.replace(' CONCURRENTLY', ''))
-    await this.admin.query('VACUUM ANALYZE events')
-    const statements = queries.map(({ query, frequency }) => ({ frequency, ...this.statement(query) }))
-    try {
-      const sets = subsets(names, maxIndexes)
-      let best = { blocks: Number.POSITIVE_INFINITY }
-      const costs = new Map()
-      for (const set of sets) {
-        const { blocks, cost } = await this.measure(statements, names, set)
-        costs.set(set.join(), cost)
-        if (blocks < best.blocks) best = { blocks, set }
+  async judge({ name, queries, maxIndexes, candidates, recommended }, tier) {
+    const sql = new Map(candidates.map(one => [one.name, one.sql.split(' ON ')[1]]))
+    const names = candidates.map(one => one.name)
+    const reads = []
+    for (const { query, frequency } of queries) reads.push({ frequency, of: await this.reads(query, candidates) })
+    const total = async set => {
+      const sum = { blocks: 0, cost: 0 }
+      for (const { frequency, of } of reads) {
+        const { blocks, cost } = await of.with(set)
+        sum.blocks += frequency * blocks
+        sum.cost += frequency * cost
       }
-      const seen = await this.measure(statements, names, ours)
-      const greedy = await this.greedy(statements, names, costs, maxIndexes, candidates)
-      const rule = await this.rule(statements, names, candidates)
-      const real = seen.cost
-      const told = recommended.length > 0 ? Math.min(...recommended.map(one => one.costAfter)) : undefined
-      return {
-        name,
-        best: best.blocks,
-        ours: seen.blocks,
-        greedy,
-        rule,
-        errors: told === undefined ? [] : [Math.abs(told - real) / Math.max(real, 1)]
-      }
-    } finally {
-      for (const index of names) await this.admin.query(`DROP INDEX "${index}"`)
+      return sum
+    }
+    let best = { blocks: Number.POSITIVE_INFINITY }
+    for (const set of subsets(names, maxIndexes)) {
+      const { blocks } = await total(set)
+      if (blocks < best.blocks) best = { blocks, set }
+    }
+    const { names: ours, cost: told, ms } = recommended[tier]
+    const seen = await total(ours)
+    return {
+      name,
+      ms,
+      best: best.blocks,
+      bestOf: best.set.map(one => sql.get(one)),
+      ours: seen.blocks,
+      chosen: ours.map(one => sql.get(one)),
+      greedy: (await total(await greedy(total, candidates, maxIndexes))).blocks,
+      rule: (await total(await rule(reads, candidates))).blocks,
+      errors: told === undefined ? [] : [Math.abs(told - seen.cost) / Math.max(seen.cost, 1)]
     }
   }
 
-  statement(query) {
-    const { sql, parameters } = this.compile(query)
-    return { sql, parameters }
-  }
-
-  /** Blocks and planner cost of the workload with these indexes alone. Nobody else looks at this database. */
-  async measure(statements, names, visible) {
-    await this.admin.query('BEGIN')
-    try {
-      const hidden = names.filter(name => !visible.includes(name))
-      if (hidden.length > 0)
-        await this.admin.query(
-          `UPDATE pg_index SET indisvalid = false WHERE indexrelid IN (SELECT oid FROM pg_class WHERE relname = ANY($1))`,
-          [hidden]
-        )
-      let [blocks, cost] = [0, 0]
-      for (const { sql, parameters, frequency } of statements) {
-        const run = () =>
-          this.admin.query({ text: `EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) ${sql}`, values: parameters })
-        await run()
-        const { Plan: plan } = (await run()).rows[0]['QUERY PLAN'][0]
-        blocks += frequency * (plan['Shared Hit Blocks'] + plan['Shared Read Blocks'])
-        cost += frequency * plan['Total Cost']
-      }
-      return { blocks, cost }
-    } finally {
-      await this.admin.query('ROLLBACK')
+  /** What a query reads with sets of these candidates. What was found for one tier holds for the other. */
+  async reads(query, candidates) {
+    const compiled = this.compile(query)
+    const key = JSON.stringify([compiled, candidates.map(one => one.name)])
+    if (!this.known.has(key)) {
+      const statement = await bound(this.admin, compiled)
+      this.known.set(key, new Reads(this.admin, statement, candidates))
     }
+    return this.known.get(key)
   }
+}
 
-  /** One after the other, whichever the planner likes best, while it saves half of the cost: of one or two keys. */
-  async greedy(statements, names, costs, most, candidates) {
-    const small = candidates
-      .filter(one => (one.keys ?? one.definition?.columns.length ?? 9) <= 2)
-      .map(one => one.name ?? one.indexName)
-    const chosen = []
-    let { cost } = await this.measure(statements, names, [])
-    while (chosen.length < most) {
-      let best
-      for (const name of small.filter(one => !chosen.includes(one))) {
-        const set = [...chosen, name]
-        const now = costs.get(set.join()) ?? (await this.measure(statements, names, set)).cost
-        if (best === undefined || now < best.now) best = { name, now }
-      }
-      if (best === undefined || best.now > cost * 0.5) break
-      chosen.push(best.name)
-      cost = best.now
+/** One after the other, whichever the planner likes best, while it saves half of the cost: of one or two keys. */
+async function greedy(total, candidates, most) {
+  const small = candidates.filter(one => one.keys <= 2).map(one => one.name)
+  const chosen = []
+  let { cost } = await total([])
+  while (chosen.length < most) {
+    let best
+    for (const name of small.filter(one => !chosen.includes(one))) {
+      const now = (await total([...chosen, name])).cost
+      if (best === undefined || now < best.now) best = { name, now }
     }
-    return (await this.measure(statements, names, chosen)).blocks
+    if (best === undefined || best.now > cost * 0.5) break
+    chosen.push(best.name)
+    cost = best.now
   }
+  return chosen
+}
 
-  /** Every single key that some plan would use. */
-  async rule(statements, names, candidates) {
-    const single = candidates
-      .filter(one => (one.keys ?? one.definition?.columns.length ?? 9) === 1)
-      .map(one => one.name ?? one.indexName)
-    return (await this.measure(statements, names, single)).blocks
-  }
+/** Every single key that some plan uses where it may have them all. */
+async function rule(reads, candidates) {
+  const single = candidates.filter(one => one.keys === 1).map(one => one.name)
+  const used = new Set()
+  for (const { of } of reads) for (const name of (await of.with(single)).used) used.add(name)
+  return [...used]
 }
 
 /** All sets of at most so many. */

@@ -74,6 +74,14 @@ export class Databases {
     return url
   }
 
+  /** Another database with the same content; nobody may be connected to that one. Its url. */
+  async copy(url) {
+    const database = `${this.prefix}_${process.pid}_${++this.count}`
+    const from = decodeURIComponent(new URL(url).pathname.slice(1))
+    await this.#admin(`create database ${quoted(database)} template ${quoted(from)}`)
+    return urlOf(this.url, database)
+  }
+
   async drop(url) {
     await this.#admin(
       `drop database if exists ${quoted(decodeURIComponent(new URL(url).pathname.slice(1)))} with (force)`

@@ -59,6 +59,53 @@ export async function* events(source, rows) {
   yield* generateEvents({ count: rows - count, seed: source.seed, start: start && start + 1 })
 }
 
+/**
+ * The first `rows` events of the source, which begins again where it ends: later, with other ids, issues and pull
+ * requests, as if the work went on.
+ * @param {{ data?: string, seed?: number }} source
+ */
+export async function* replicated(source, rows) {
+  if (eventFiles(source.data).length === 0) return yield* events(source, rows)
+  let count = 0
+  let shift = 0
+  for (let copy = 0; count < rows; copy++) {
+    let [first, last] = [Number.POSITIVE_INFINITY, 0]
+    for (const file of eventFiles(source.data)) {
+      for await (const line of lines(file)) {
+        if (count++ === rows) return
+        const event = JSON.parse(line)
+        const at = Date.parse(event.timestamp)
+        first = Math.min(first, at)
+        last = Math.max(last, at)
+        yield copy === 0 ? event : moved(event, shift, copy)
+      }
+    }
+    shift += last - first + 1
+  }
+}
+
+function moved(event, shift, copy) {
+  const later = id => {
+    const time = (Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16) + shift).toString(16).padStart(12, '0')
+    return `${time.slice(0, 8)}-${time.slice(8)}${id.slice(13)}`
+  }
+  const other = value => value && `${value}.${copy}`
+  const { issueId, prId } = event.tags
+  const { causationId, correlationId } = event.metadata
+  return {
+    ...event,
+    id: later(event.id),
+    timestamp: new Date(Date.parse(event.timestamp) + shift).toISOString(),
+    tags: { ...event.tags, ...(issueId && { issueId: other(issueId) }), ...(prId && { prId: other(prId) }) },
+    metadata: {
+      ...event.metadata,
+      ...(causationId && { causationId: later(causationId) }),
+      ...(correlationId && { correlationId: other(correlationId) })
+    },
+    data: event.data.sha ? { ...event.data, sha: other(event.data.sha) } : event.data
+  }
+}
+
 export async function countEvents(file) {
   let count = 0
   for await (const _ of lines(file)) count += 1

@@ -64,6 +64,7 @@ function contextOf(task) {
       return task.datasets[rows]
     },
     fresh: () => databases.fresh(),
+    copy: url => databases.copy(url),
     drop: url => databases.drop(url),
     report: result => process.send({ result }),
     /** The bench's own `probe(context, input)` in a fresh process. */

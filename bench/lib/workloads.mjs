@@ -122,14 +122,14 @@ export function workloads(client, rows) {
     ],
     2
   )
-  add('count by type', [one(q(b => b.groupBy('type').count()))])
+  add('count by type', [one(q(b => b.groupBy(['type']).count()))])
   add('count of a type by day', [one(q(b => b.where(type('RARE.SEEN.ONCE')).timeBucket('1 day').count()))])
   add('count by type in a window', [
     one(
       q(b =>
         b
           .where({ startTime: at(0.5), endTime: at(0.52) })
-          .groupBy('type')
+          .groupBy(['type'])
           .count()
       )
     )

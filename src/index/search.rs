@@ -14,6 +14,8 @@ pub trait Costs {
     fn total(&mut self, config: &Config) -> impl Future<Output = Result<f64>> + Send;
     /// How large a candidate would be.
     fn size(&self, candidate: usize) -> f64;
+    /// What an index must save at least.
+    fn least(&self) -> f64;
 }
 
 /// How much may be built.
@@ -29,6 +31,11 @@ pub struct Budget {
 const EXACT: usize = 9;
 /// Less is not worth an index: a share of what the workload costs.
 const WORTH: f64 = 0.005;
+
+/// What an index must save for a workload that costs so much without any.
+fn worth<C: Costs>(costs: &C, base: f64) -> f64 {
+    (base * WORTH).max(costs.least())
+}
 
 /// The best set that was found.
 ///
@@ -63,6 +70,7 @@ async fn greedy<C: Costs + Send>(
 ) -> Result<Config> {
     let mut chosen = Config::new();
     let base = costs.total(&chosen).await?;
+    let worth = worth(costs, base);
     let mut now = base;
     // Benefit with what was chosen when it was last looked at: it only shrinks.
     let mut queue: Vec<(f64, usize, usize)> = Vec::new();
@@ -81,7 +89,7 @@ async fn greedy<C: Costs + Send>(
         queue.retain(|(gain, candidate, _)| {
             let mut with = chosen.clone();
             with.insert(*candidate);
-            *gain > base * WORTH && fits(costs, &with, budget)
+            *gain > worth && fits(costs, &with, budget)
         });
         let best = queue
             .iter()
@@ -94,7 +102,7 @@ async fn greedy<C: Costs + Send>(
         with.insert(candidate);
         let total = costs.total(&with).await?;
         if seen == chosen.len() {
-            if now - total <= base * WORTH {
+            if now - total <= worth {
                 queue.swap_remove(place);
                 continue;
             }
@@ -114,7 +122,8 @@ async fn exact<C: Costs + Send>(
     mut best: Config,
 ) -> Result<Config> {
     let base = costs.total(&Config::new()).await?;
-    let value = |total: f64, config: &Config| total + base * WORTH * count(config);
+    let worth = worth(costs, base);
+    let value = |total: f64, config: &Config| total + worth * count(config);
     let mut least = value(costs.total(&best).await?, &best);
     for bits in 0..(1_u32 << candidates) {
         let config: Config = (0..candidates).filter(|i| bits >> i & 1 == 1).collect();
@@ -142,6 +151,7 @@ async fn improve<C: Costs + Send>(
     mut best: Config,
 ) -> Result<Config> {
     let base = costs.total(&Config::new()).await?;
+    let worth = worth(costs, base);
     for _ in 0..8 {
         let mut now = costs.total(&best).await?;
         let before = best.clone();
@@ -149,7 +159,7 @@ async fn improve<C: Costs + Send>(
             let mut without = best.clone();
             without.remove(out);
             let total = costs.total(&without).await?;
-            if total <= now + base * WORTH {
+            if total <= now + worth {
                 (now, best) = (total, without);
                 continue;
             }

@@ -41,13 +41,34 @@ impl Question {
         })
     }
 
-    /// Its statement on another table of the same columns.
+    /// Its statement on another table of the same columns, which holds so large a share of the
+    /// events: so large a share of its answer is asked for.
     ///
     /// # Errors
     /// As [`compile`].
-    pub fn on(&self, target: &Target) -> Result<Statement> {
-        compile(&self.query, target, Purpose::Buffered)
+    pub fn on(&self, target: &Target, share: f64) -> Result<Statement> {
+        let mut query = self.query.clone();
+        let shared = |n: u64| part_of(n, share);
+        query.limit = query.limit.map(|n| shared(n).max(n.min(1)));
+        query.offset = query.offset.map(shared);
+        compile(&query, target, Purpose::Buffered)
     }
+
+    /// Rows of the answer that a limit lets be read, with those that are passed over.
+    #[allow(clippy::cast_precision_loss)] // A factor of costs.
+    pub fn wanted(&self) -> Option<f64> {
+        let limit = self.query.limit?;
+        Some((limit.saturating_add(self.query.offset.unwrap_or(0))) as f64)
+    }
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss
+)] // A share of it, rounded up: where it is that large, exactness means nothing.
+fn part_of(n: u64, share: f64) -> u64 {
+    (n as f64 * share.clamp(0.0, 1.0)).ceil() as u64
 }
 
 /// What was asked lately, by whoever watches.

@@ -10,6 +10,7 @@ use super::super::definition::{Definition, Method};
 use super::super::manage::columns;
 use super::asked::Asked;
 use super::part::{Part, field_of};
+use super::recurring::Recurring;
 use super::{Candidate, Data};
 use crate::model::{
     field::{Column, Field},
@@ -22,6 +23,7 @@ const MOST_KEYS: usize = 5;
 pub(super) struct Making<'a> {
     pub(super) table: &'a TableNames,
     pub(super) data: &'a Data,
+    pub(super) recurring: &'a Recurring,
     pub(super) made: BTreeMap<String, Candidate>,
     pub(super) question: usize,
 }
@@ -45,7 +47,12 @@ impl Making<'_> {
         for head in &heads {
             self.with_head(head, asked, None);
         }
-        for (part, condition) in &asked.literals {
+        let recurring = self.recurring;
+        for (part, condition) in asked
+            .literals
+            .iter()
+            .filter(|(_, c)| recurring.is_constant(c))
+        {
             let rest: Vec<Part> = equal.iter().filter(|p| *p != part).cloned().collect();
             self.with_head(&rest, asked, Some(condition));
         }
@@ -169,7 +176,6 @@ impl Making<'_> {
     /// Keeps a candidate, under a name that says what it is and cannot meet another's.
     fn add(&mut self, mut wire: Wire, named: &str, first: &str) {
         wire["table"] = self.table.name.clone().into();
-        let wire_is_literal = matches!(wire["where"]["op"].as_str(), Some("eq" | "in"));
         // The name is not part of what it is.
         wire["name"] = "candidate".into();
         let Ok(definition) = Definition::parse(&wire, self.table, &columns(self.table)) else {
@@ -195,7 +201,6 @@ impl Making<'_> {
                 body,
                 questions: BTreeSet::from([self.question]),
                 first: first.to_owned(),
-                literal: wire_is_literal,
             },
         );
     }

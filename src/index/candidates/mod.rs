@@ -5,6 +5,7 @@
 mod asked;
 mod making;
 mod part;
+mod recurring;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +13,7 @@ use serde_json::Value as Wire;
 
 use self::asked::{Asked, asked};
 use self::making::Making;
+use self::recurring::Recurring;
 use super::definition::Definition;
 use super::workload::Question;
 use crate::model::table::TableNames;
@@ -19,7 +21,7 @@ pub use asked::sparse_fields;
 pub use part::path_of;
 
 /// More are not weighed.
-const MOST: usize = 80;
+const MOST: usize = 120;
 
 /// What is known of the data, as far as candidates depend on it.
 #[derive(Clone, Debug, Default)]
@@ -43,36 +45,39 @@ pub struct Candidate {
     pub questions: BTreeSet<usize>,
     /// The path of its first key; empty where that is a whole column's content.
     pub first: String,
-    /// Whether it holds events of a literal only, which must be common to be worth that.
-    pub literal: bool,
 }
 
-/// The candidates of a workload. Heavier questions come first where there are too many.
+/// The candidates of a workload. Where there are too many, each question keeps some.
 pub fn candidates(questions: &[Question], table: &TableNames, data: &Data) -> Vec<Candidate> {
+    let all_asked: Vec<_> = questions.iter().map(|q| asked(&q.query, table)).collect();
     let mut making = Making {
         table,
         data,
+        recurring: &Recurring::of(&all_asked),
         made: BTreeMap::new(),
         question: 0,
     };
-    for (place, question) in questions.iter().enumerate() {
+    for (place, several) in all_asked.iter().enumerate() {
         making.question = place;
-        for one in asked(&question.query, table) {
-            making.of(&one);
+        for one in several {
+            making.of(one);
         }
     }
+    let mut made = making.made;
     // What was thought of for one question may serve others that ask by the same first key.
-    for (place, question) in questions.iter().enumerate() {
-        let paths: BTreeSet<String> = asked(&question.query, table)
-            .iter()
-            .flat_map(Asked::paths)
-            .collect();
-        for candidate in making.made.values_mut() {
+    for (place, several) in all_asked.iter().enumerate() {
+        let paths: BTreeSet<String> = several.iter().flat_map(Asked::paths).collect();
+        for candidate in made.values_mut() {
             if paths.contains(&candidate.first) {
                 candidate.questions.insert(place);
             }
         }
     }
+    most(questions, made.into_values().collect())
+}
+
+/// As many as are weighed: of each question in turn, those first that serve the most.
+fn most(questions: &[Question], mut all: Vec<Candidate>) -> Vec<Candidate> {
     let weight = |candidate: &Candidate| -> f64 {
         candidate
             .questions
@@ -80,8 +85,33 @@ pub fn candidates(questions: &[Question], table: &TableNames, data: &Data) -> Ve
             .map(|q| questions[*q].weight)
             .sum()
     };
-    let mut all: Vec<_> = making.made.into_values().collect();
     all.sort_by(|a, b| weight(b).total_cmp(&weight(a)).then(a.body.cmp(&b.body)));
-    all.truncate(MOST);
+    if all.len() <= MOST {
+        return all;
+    }
+    let mut kept = BTreeSet::new();
+    let own = |question: usize| {
+        let own = all.iter().enumerate();
+        own.filter(move |(_, one)| one.questions.contains(&question))
+            .map(|(place, _)| place)
+    };
+    let mut turns: Vec<_> = (0..questions.len()).map(own).collect();
+    'full: loop {
+        let before = kept.len();
+        for turn in &mut turns {
+            if kept.len() == MOST {
+                break 'full;
+            }
+            kept.extend(turn.find(|place| !kept.contains(place)));
+        }
+        if kept.len() == before {
+            break;
+        }
+    }
+    let mut place = 0;
+    all.retain(|_| {
+        place += 1;
+        kept.contains(&(place - 1))
+    });
     all
 }

@@ -68,11 +68,6 @@ impl Indexes {
             if !options.dry_run {
                 session.lock_within(job, LOCK_WAIT).await?;
             }
-            job.phase("weighing candidates");
-            let advice = self
-                .advice(&mut session, &engine, questions.clone(), options)
-                .await?;
-            let before = measure(&mut session, &questions, job).await?;
             let mut run = Run {
                 names: engine.target().table.clone(),
                 session: &mut session,
@@ -80,10 +75,19 @@ impl Indexes {
                 job,
                 outcome: Outcome::default(),
             };
+            if !options.dry_run {
+                run.end_trials().await?;
+            }
+            job.phase("weighing candidates");
+            let advice = self
+                .advice(run.session, &engine, questions.clone(), options)
+                .await?;
+            let before = measure(run.session, &questions, job).await?;
             if options.dry_run {
                 run.would(&advice);
             } else {
-                run.all(&advice, options, &questions, allowed).await?;
+                run.all(&advice, options, (&questions, &before), allowed)
+                    .await?;
             }
             let outcome = run.outcome;
             let after = if options.dry_run || outcome.created.is_empty() {

@@ -1,4 +1,6 @@
-//! Whether an index proves itself: what each question reads, before and after.
+//! Whether indexes prove themselves: what each question reads, before and after.
+
+use std::collections::BTreeSet;
 
 use super::super::job::{Job, Progress};
 use super::super::session::Session;
@@ -11,7 +13,7 @@ use crate::model::{Error, Result};
 /// A statement may get this much dearer before an index is taken for a mistake, and by so many blocks.
 const WORSE: f64 = 1.08;
 const WORSE_BLOCKS: f64 = 4.0;
-/// The workload must read this much less.
+/// What is asked by way of an index must read this much less.
 const BETTER: f64 = 0.98;
 /// Or one question must read this much less, and so many blocks.
 const HELPED: f64 = 0.8;
@@ -19,12 +21,21 @@ const HELPED_BLOCKS: f64 = 8.0;
 /// A question is measured for so long at most.
 const MEASURED: &str = "20s";
 
-/// Blocks that each question reads; `None` where it took too long.
+/// What a question read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Measured {
+    /// Blocks; `None` where it took too long.
+    pub(super) blocks: Option<f64>,
+    /// The indexes that it used.
+    pub(super) used: BTreeSet<String>,
+}
+
+/// What each question reads.
 pub(super) async fn measure(
     session: &mut Session,
     questions: &[Question],
     job: &Job,
-) -> Result<Vec<Option<f64>>> {
+) -> Result<Vec<Measured>> {
     let mut all = Vec::with_capacity(questions.len());
     for (place, question) in questions.iter().enumerate() {
         job.check()?;
@@ -46,54 +57,83 @@ pub(super) async fn measure(
             .await
             .map_err(fault)?;
         all.push(match measured {
-            Ok(blocks) => Some(blocks),
+            Ok((blocks, used)) => Measured {
+                blocks: Some(blocks),
+                used,
+            },
             Err(
                 Error::Timeout(_) | Error::Cancelled | Error::Database { .. } | Error::BeyondDouble,
-            ) => None,
+            ) => Measured::default(),
             Err(other) => return Err(other),
         });
     }
     Ok(all)
 }
 
-pub(super) fn weighed(questions: &[Question], measured: &[Option<f64>]) -> f64 {
+pub(super) fn weighed(questions: &[Question], measured: &[Measured]) -> f64 {
     let each = questions.iter().zip(measured);
-    each.map(|(question, blocks)| question.weight * blocks.unwrap_or_default())
+    each.map(|(question, one)| question.weight * one.blocks.unwrap_or_default())
         .sum()
 }
 
-/// Why an index is a mistake, by what was read before and after; `None` where it is none.
+/// The first of these indexes that is a mistake, and why, by what was read before there was any of
+/// them and is read with all. The most useful of them come first; `None` where all prove themselves.
 pub(super) fn mistake(
     questions: &[Question],
-    before: &[Option<f64>],
-    after: &[Option<f64>],
-) -> Option<String> {
+    before: &[Measured],
+    after: &[Measured],
+    new: &[String],
+) -> Option<(String, String)> {
     for ((question, was), is) in questions.iter().zip(before).zip(after) {
-        match (was, is) {
-            (Some(was), Some(is)) if *is > was * WORSE && is - was > WORSE_BLOCKS => {
-                return Some(format!(
-                    "the query {} read {is:.0} blocks with it, and {was:.0} without",
-                    question.fingerprint
-                ));
-            }
+        let why = match (was.blocks, is.blocks) {
+            (Some(was), Some(is)) if is > was * WORSE && is - was > WORSE_BLOCKS => format!(
+                "the query {} read {is:.0} blocks with it, and {was:.0} without",
+                question.fingerprint
+            ),
             (Some(_), None) => {
-                return Some(format!(
-                    "the query {} took too long with it",
-                    question.fingerprint
-                ));
+                format!("the query {} took too long with it", question.fingerprint)
+            }
+            _ => continue,
+        };
+        // Where it used none of them, or took too long to tell: statistics on an index's expression
+        // change plans as well, and what is left goes one after the other.
+        let used = new.iter().rev().find(|name| is.used.contains(*name));
+        if let Some(name) = used.or(new.last()) {
+            return Some((name.clone(), why));
+        }
+    }
+    new.iter()
+        .rev()
+        .find_map(|name| useless(questions, before, after, name).map(|why| (name.clone(), why)))
+}
+
+/// Why an index is of no use; `None` where it is of some.
+fn useless(
+    questions: &[Question],
+    before: &[Measured],
+    after: &[Measured],
+    name: &str,
+) -> Option<String> {
+    let (mut was_all, mut is_all) = (0.0, 0.0);
+    for ((question, was), is) in questions.iter().zip(before).zip(after) {
+        if !is.used.contains(name) {
+            continue;
+        }
+        match (was.blocks, is.blocks) {
+            (None, Some(_)) => return None,
+            (Some(was), Some(is)) if is < was * HELPED && was - is > HELPED_BLOCKS => return None,
+            (Some(was), Some(is)) => {
+                was_all += question.weight * was;
+                is_all += question.weight * is;
             }
             _ => {}
         }
     }
-    let freed = before.iter().zip(after).any(|(was, is)| match (was, is) {
-        (None, Some(_)) => true,
-        (Some(was), Some(is)) => *is < was * HELPED && was - is > HELPED_BLOCKS,
-        _ => false,
-    });
-    let (was, is) = (weighed(questions, before), weighed(questions, after));
-    (!freed && is > was * BETTER).then(|| {
-        format!(
-            "it helped no query: the workload read {is:.0} blocks with it, and {was:.0} without"
-        )
+    (is_all >= was_all * BETTER).then(|| {
+        if was_all > 0.0 {
+            format!("it helped no query: those that use it read {is_all:.0} blocks, and {was_all:.0} without")
+        } else {
+            "it helped no query: none uses it".to_owned()
+        }
     })
 }

@@ -7,6 +7,8 @@ use serde_json::{Value as Wire, json};
 
 use super::super::analysis::{self, Verdict};
 use super::super::candidates::Candidate;
+use super::super::catalog;
+use super::super::comment::Comment;
 use super::super::decisions::{self, Decision};
 use super::super::definition::Definition;
 use super::super::job::Job;
@@ -16,7 +18,8 @@ use super::super::session::Session;
 use super::super::store;
 use super::super::workload::Question;
 use super::Allowed;
-use super::proof::{measure, mistake};
+use super::proof::{Measured, measure, mistake};
+use crate::exec::fault;
 use crate::model::{Error, Result, table::TableNames};
 
 /// What a run came to.
@@ -28,6 +31,10 @@ pub(super) struct Outcome {
     pub(super) reverted: Vec<Wire>,
     pub(super) skipped: Vec<Wire>,
 }
+
+/// Who made an index that has not proved itself yet, as its comment says. One that a run left on
+/// trial, because its process died, goes with the next run.
+const ON_TRIAL: &str = "trial";
 
 /// A run under way.
 pub(super) struct Run<'a> {
@@ -78,7 +85,7 @@ impl Run<'_> {
         &mut self,
         advice: &Advice,
         options: &Options,
-        questions: &[Question],
+        (questions, before): (&[Question], &[Measured]),
         allowed: Allowed,
     ) -> Result<()> {
         let planted = self.planted(options).await?;
@@ -98,20 +105,95 @@ impl Run<'_> {
                 .iter()
                 .map(|candidate| (candidate, Vec::new(), "planted".to_owned())),
         );
-        let mut now = measure(self.session, questions, self.job).await?;
-        for (candidate, replaces, reason) in to_build {
-            if !allowed.create {
-                self.skip(&candidate.definition.name, "autoCreate is off");
-                continue;
+        let mut built = Vec::new();
+        let kept = async {
+            for (candidate, replaces, reason) in to_build {
+                if !allowed.create {
+                    self.skip(&candidate.definition.name, "autoCreate is off");
+                } else if self.build(candidate).await? {
+                    built.push((candidate, replaces, reason));
+                }
             }
-            now = self.try_one(candidate, &reason, questions, now).await?;
-            let kept = self.outcome.created.contains(&candidate.definition.name);
-            for name in replaces.iter().filter(|_| kept && allowed.drop) {
-                let why = format!("{} serves what it served", candidate.definition.name);
-                self.drop(name, &why).await?;
+            self.prove(built, questions, before, allowed).await
+        }
+        .await;
+        if kept.is_err() && self.session.alive().await {
+            // Not proved: they do not stay.
+            self.end_trials().await?;
+        }
+        kept?;
+        self.tidy(allowed).await
+    }
+
+    /// Drops what was built and has not proved itself, by this run or one that died.
+    pub(super) async fn end_trials(&mut self) -> Result<()> {
+        let list = catalog::list(&mut self.session.conn, self.session.table.oid)
+            .await
+            .map_err(fault)?;
+        for index in list {
+            if index.ours().is_some_and(|comment| comment.by == ON_TRIAL) {
+                let undisturbed = Job::default();
+                self.session
+                    .remove(&index.schema, &index.name, &undisturbed)
+                    .await?;
             }
         }
-        self.tidy(allowed).await
+        Ok(())
+    }
+
+    /// Keeps what proves itself. All are looked at together: what one lures the planner into, another
+    /// may make up for.
+    async fn prove(
+        &mut self,
+        mut built: Vec<(&Candidate, Vec<String>, String)>,
+        questions: &[Question],
+        before: &[Measured],
+        allowed: Allowed,
+    ) -> Result<()> {
+        while !built.is_empty() {
+            let new: Vec<_> = (built.iter())
+                .map(|(candidate, ..)| candidate.definition.name.clone())
+                .collect();
+            let after = self.measured(questions).await?;
+            let Some((name, why)) = mistake(questions, before, &after, &new) else {
+                break;
+            };
+            let Some(place) = new.iter().position(|one| *one == name) else {
+                break;
+            };
+            let (candidate, ..) = built.remove(place);
+            self.job.phase(format!("reverting {name}"));
+            self.note("reverted", &name, &candidate.body, &why).await?;
+            let schema = self.names.schema.clone();
+            self.session.remove(&schema, &name, &Job::default()).await?;
+            self.outcome
+                .reverted
+                .push(json!({ "name": name, "reason": why }));
+        }
+        for (candidate, replaces, reason) in built {
+            let name = &candidate.definition.name;
+            let comment = Comment {
+                by: self.by.to_owned(),
+                cutoff: None,
+                definition: candidate.definition.wire.clone(),
+            };
+            let stays = store::comment(&self.names.schema, name, &comment.to_text());
+            self.session.briefly(&stays, self.job).await?;
+            self.note("created", name, &candidate.body, &reason).await?;
+            self.outcome.created.push(name.clone());
+            for replaced in replaces.iter().filter(|_| allowed.drop) {
+                let why = format!("{name} serves what it served");
+                self.drop(replaced, &why).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the questions read now, with fresh statistics: a plan may change by them alone.
+    async fn measured(&mut self, questions: &[Question]) -> Result<Vec<Measured>> {
+        let sql = store::analyze(&self.names.quoted());
+        self.session.slowly(&sql, self.job).await?;
+        measure(self.session, questions, self.job).await
     }
 
     /// What tests have put in, unless it was tried before.
@@ -131,37 +213,30 @@ impl Run<'_> {
                 body,
                 questions: BTreeSet::new(),
                 first: String::new(),
-                literal: false,
             });
         }
         Ok(all)
     }
 
-    /// Builds one, and keeps it if it proves itself. Answers what the questions read now.
-    async fn try_one(
-        &mut self,
-        candidate: &Candidate,
-        reason: &str,
-        questions: &[Question],
-        before: Vec<Option<f64>>,
-    ) -> Result<Vec<Option<f64>>> {
+    /// Builds one. False where that could not be.
+    async fn build(&mut self, candidate: &Candidate) -> Result<bool> {
         let name = &candidate.definition.name;
         self.job.phase(format!("building {name}"));
         let built = build_definition(
             self.session,
             &self.names,
             &candidate.definition,
-            self.by,
+            ON_TRIAL,
             false,
             self.job,
         )
         .await;
         match built {
-            Ok(()) => {}
-            Err(error) if self.job.is_stopped().is_some() => return Err(error),
+            Ok(()) => Ok(true),
+            Err(error) if self.job.is_stopped().is_some() => Err(error),
             Err(Error::IndexExists { .. }) => {
                 self.skip(name, "an index of this name is there");
-                return Ok(before);
+                Ok(false)
             }
             Err(error) => {
                 self.session.clean(self.job).await;
@@ -169,37 +244,9 @@ impl Run<'_> {
                     return Err(error);
                 }
                 self.skip(name, &error.to_string());
-                return Ok(before);
+                Ok(false)
             }
         }
-        // Also the statistics of the table: a plan may change by them alone.
-        let sql = store::analyze(&self.names.quoted());
-        self.session.slowly(&sql, self.job).await?;
-        let after = measure(self.session, questions, self.job).await;
-        let after = match after {
-            Ok(after) => after,
-            Err(error) => {
-                // Not proved: it does not stay.
-                let undisturbed = Job::default();
-                self.session
-                    .remove(&self.names.schema, name, &undisturbed)
-                    .await?;
-                return Err(error);
-            }
-        };
-        if let Some(why) = mistake(questions, &before, &after) {
-            self.job.phase(format!("reverting {name}"));
-            self.note("reverted", name, &candidate.body, &why).await?;
-            let schema = self.names.schema.clone();
-            self.session.remove(&schema, name, &Job::default()).await?;
-            self.outcome
-                .reverted
-                .push(json!({ "name": name, "reason": why }));
-            return Ok(before);
-        }
-        self.note("created", name, &candidate.body, reason).await?;
-        self.outcome.created.push(name.clone());
-        Ok(after)
     }
 
     async fn drop(&mut self, name: &str, why: &str) -> Result<()> {

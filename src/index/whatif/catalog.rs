@@ -5,9 +5,11 @@ use sqlx::{AssertSqlSafe, PgConnection, Result, Row};
 
 use crate::model::table::{TableNames, quote_ident};
 
-/// Begins what is never committed, with short waits: it must not be in anybody's way.
+/// Begins what is never committed, with short waits: it must not be in anybody's way. Costs are those
+/// of all work, whoever shares it: no plan is in parallel.
 pub const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '120s'; \
-     SET LOCAL jit = off";
+     SET LOCAL jit = off; \
+     SET LOCAL max_parallel_workers_per_gather = 0";
 /// Ends it.
 pub const ROLLBACK: &str = "ROLLBACK";
 /// A table is read whole only where there is no other way.
@@ -38,12 +40,16 @@ pub fn statistics(names: &TableNames, number: usize, expression: &str) -> String
     )
 }
 
-/// Makes a hypothetical index, and tells its size.
-pub async fn hypothetical(conn: &mut PgConnection, schema: &str, create: &str) -> Result<f64> {
+/// Makes a hypothetical index, and tells its name and size.
+pub async fn hypothetical(
+    conn: &mut PgConnection,
+    schema: &str,
+    create: &str,
+) -> Result<(String, f64)> {
     let sql = format!(
-        "SELECT {schema}.hypopg_relation_size(indexrelid)::float8 FROM {schema}.hypopg_create_index($1)"
+        "SELECT indexname::text, {schema}.hypopg_relation_size(indexrelid)::float8 FROM {schema}.hypopg_create_index($1)"
     );
-    sqlx::query_scalar(AssertSqlSafe(sql))
+    sqlx::query_as(AssertSqlSafe(sql))
         .persistent(false)
         .bind(create)
         .fetch_one(conn)
@@ -180,6 +186,17 @@ pub fn create_index(name: &str, clone: &str, body: &str) -> String {
         quote_ident(name),
         quote_ident(clone)
     )
+}
+
+/// What the table's own indexes say from their method on.
+pub async fn bodies(conn: &mut PgConnection, names: &TableNames) -> Result<Vec<String>> {
+    sqlx::query_scalar(
+        "SELECT substring(pg_get_indexdef(indexrelid) FROM ' (USING .*)$')
+         FROM pg_index WHERE indrelid = to_regclass($1) AND indisvalid ORDER BY indexrelid",
+    )
+    .bind(names.quoted())
+    .fetch_all(conn)
+    .await
 }
 
 /// Drops indexes of a clone.

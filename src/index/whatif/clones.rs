@@ -6,8 +6,9 @@ use sqlx::PgConnection;
 use super::super::definition::Method;
 use super::super::search::Config;
 use super::super::store;
+use super::explain::{Price, Stream, price};
 use super::figures::percent;
-use super::{WhatIf, catalog, cost, explain, run};
+use super::{WhatIf, catalog, run};
 use crate::exec::fault;
 use crate::model::{Result, table::TableNames};
 use crate::sql::Target;
@@ -47,6 +48,9 @@ impl WhatIf<'_> {
         if !whole {
             made.push((small, catalog::clone_of(large, small, PART)));
         }
+        let own = catalog::bodies(self.conn, &self.names)
+            .await
+            .map_err(fault)?;
         for (name, sql) in made {
             if !attempted(self.conn, &sql).await {
                 self.clones.clear();
@@ -66,14 +70,11 @@ impl WhatIf<'_> {
                 rows,
                 indexes: Vec::new(),
             };
-            // The key that every question can find one event by.
-            let id = [crate::model::table::quote_ident(&self.names.columns.id)];
-            let body = store::index_body("btree", &id, &[], &[], None);
-            attempted(
-                self.conn,
-                &catalog::create_index(&format!("{name}_id"), name, &body),
-            )
-            .await;
+            // What is there is to be seen beside each candidate.
+            for (place, body) in own.iter().enumerate() {
+                let sql = catalog::create_index(&format!("{name}_own_{place}"), name, body);
+                attempted(self.conn, &sql).await;
+            }
             for (place, candidate) in self.candidates.iter().enumerate() {
                 let index = format!("{name}_{place}");
                 let sql = catalog::create_index(&index, name, &candidate.body);
@@ -101,35 +102,114 @@ impl WhatIf<'_> {
         Ok(())
     }
 
-    /// A line through what two clones say, to the table's size.
-    pub(super) async fn sampled(&mut self, question: usize, config: &Config) -> Result<f64> {
-        let mut points = Vec::new();
+    /// What the clones say of the questions without any candidate.
+    pub(super) async fn sample_base(&mut self) -> Result<()> {
+        if self.clones.is_empty() {
+            return Ok(());
+        }
+        let all: Vec<_> = (0..self.questions.len()).collect();
+        let without = Config::new();
+        let forbidden = self.priced(&without, &all, false).await?;
+        let allowed = self.priced(&without, &all, true).await?;
+        let least = forbidden
+            .into_iter()
+            .zip(allowed)
+            .map(|(a, b)| a.0.min(b.0));
+        self.sample_base = least.collect();
+        Ok(())
+    }
+
+    /// Costs of questions with these, and which of them each plan used.
+    pub(super) async fn sampled(
+        &mut self,
+        config: &Config,
+        questions: &[usize],
+    ) -> Result<Vec<(f64, Config)>> {
+        let mut priced = self.priced(config, questions, false).await?;
+        for (question, (cost, _)) in questions.iter().zip(&mut priced) {
+            // A sample of blocks is wrong in the same way with them and without.
+            let base = self.sample_base[*question];
+            if base > 0.0 {
+                *cost *= self.base[*question] / base;
+            }
+        }
+        Ok(priced)
+    }
+
+    /// Lines through what the two clones say, to the table's size.
+    async fn priced(
+        &mut self,
+        config: &Config,
+        questions: &[usize],
+        sequential: bool,
+    ) -> Result<Vec<(f64, Config)>> {
+        let mut points = vec![Vec::new(); questions.len()];
+        let mut all_used = vec![Config::new(); questions.len()];
         for place in 0..self.clones.len() {
             let clone = &self.clones[place];
             let hidden: Vec<_> = (clone.indexes.iter().enumerate())
                 .filter(|(i, name)| !config.contains(i) && !name.is_empty())
                 .map(|(_, name)| name.clone())
                 .collect();
-            let statement = self.questions[question].on(&clone.target)?;
-            let rows = clone.rows;
+            let mut statements = Vec::with_capacity(questions.len());
+            for question in questions {
+                let share = clone.rows / self.size.rows.max(1.0);
+                statements.push(self.questions[*question].on(&clone.target, share)?);
+            }
             run(self.conn, catalog::SAVEPOINT).await?;
             if !hidden.is_empty() {
                 run(self.conn, &catalog::drop_indexes(&hidden)).await?;
             }
-            // A small table is read whole where a large one would not be.
-            run(self.conn, catalog::NO_SEQUENTIAL).await?;
-            let cost = cost(self.conn, &statement).await;
-            run(self.conn, catalog::BACK).await?;
-            points.push((rows, explain::without_penalty(cost?)));
-        }
-        Ok(match points.as_slice() {
-            [(rows, cost)] => cost * (self.size.rows / rows.max(1.0)).max(1.0),
-            [(n2, c2), (n1, c1)] if (n2 - n1) > 1.0 => {
-                let slope = ((c2 - c1) / (n2 - n1)).max(0.0);
-                slope.mul_add((self.size.rows - n2).max(0.0), *c2)
+            if !sequential {
+                // A small table is read whole where a large one would not be.
+                run(self.conn, catalog::NO_SEQUENTIAL).await?;
             }
-            [(_, cost), ..] => *cost,
-            [] => self.base[question],
-        })
+            for (i, statement) in statements.iter().enumerate() {
+                let price = price(self.conn, statement).await?;
+                let clone = &self.clones[place];
+                all_used[i].extend(
+                    (clone.indexes.iter().enumerate())
+                        .filter(|(_, name)| price.used.contains(*name))
+                        .map(|(place, _)| place),
+                );
+                points[i].push((clone.rows, price));
+            }
+            run(self.conn, catalog::BACK).await?;
+        }
+        let costs = (questions.iter().zip(&points))
+            .map(|(question, points)| self.scaled(self.questions[*question].wanted(), points));
+        Ok(costs.zip(all_used).collect())
+    }
+
+    fn scaled(&self, wanted: Option<f64>, points: &[(f64, Price)]) -> f64 {
+        let line = |of: &dyn Fn(&Price) -> f64| {
+            let points: Vec<_> = points.iter().map(|(n, price)| (*n, of(price))).collect();
+            at_size(self.size.rows, &points)
+        };
+        let streams: Option<Vec<_>> = points.iter().map(|(_, price)| price.stopped).collect();
+        let (Some(wanted), Some(_)) = (wanted, streams) else {
+            return line(&|price| price.cost);
+        };
+        // A limit stays what it is while the table grows: what it stops is carried over, then stopped.
+        let part = |of: fn(Stream) -> f64| line(&|price| price.stopped.map_or(0.0, of));
+        let stream = Stream {
+            startup: part(|s| s.startup),
+            total: part(|s| s.total),
+            rows: part(|s| s.rows),
+        };
+        stream.first(wanted)
+    }
+}
+
+/// A line through points, to a size.
+fn at_size(rows: f64, points: &[(f64, f64)]) -> f64 {
+    match points {
+        [(n, cost)] => cost * (rows / n.max(1.0)).max(1.0),
+        [(n2, c2), (n1, c1)] if (n2 - n1) > 1.0 => {
+            let slope = ((c2 - c1) / (n2 - n1)).max(0.0);
+            slope.mul_add((rows - n2).max(0.0), *c2)
+        }
+        [(_, cost), ..] => *cost,
+        [] => f64::INFINITY,
     }
 }

@@ -1,5 +1,7 @@
 //! What the planner says that a statement costs, and what it did read.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value as Wire;
 use sqlx::{PgConnection, Row, types::Json};
 
@@ -11,7 +13,7 @@ use crate::sql::{Statement, explain};
 const PENALTY: f64 = 1.0e10;
 
 /// A cost without the penalty of forbidden scans.
-pub fn without_penalty(cost: f64) -> f64 {
+fn without_penalty(cost: f64) -> f64 {
     if cost >= PENALTY {
         cost % PENALTY
     } else {
@@ -32,22 +34,89 @@ async fn plan(conn: &mut PgConnection, statement: &Statement, analyze: bool) -> 
         .ok_or_else(|| Error::Internal("EXPLAIN gave no plan".into()))
 }
 
+/// What the planner says of a statement.
+#[derive(Clone, Debug, Default)]
+pub struct Price {
+    /// The cost of all of it.
+    pub cost: f64,
+    /// The indexes that it would use.
+    pub used: BTreeSet<String>,
+    /// What a limit at its top reads from, if nothing stopped it.
+    pub stopped: Option<Stream>,
+}
+
+/// What is read row by row.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stream {
+    /// Before the first row.
+    pub startup: f64,
+    /// To the last.
+    pub total: f64,
+    /// How many there are.
+    pub rows: f64,
+}
+
+impl Stream {
+    /// The cost of the first so many rows.
+    pub fn first(&self, rows: f64) -> f64 {
+        let share = (rows / self.rows.max(1.0)).min(1.0);
+        (self.total - self.startup).mul_add(share, self.startup)
+    }
+}
+
 /// The planner's cost of a statement.
 ///
 /// # Errors
 /// The server's.
 pub async fn cost(conn: &mut PgConnection, statement: &Statement) -> Result<f64> {
-    let told = plan(conn, statement, false).await?;
-    told.pointer("/Plan/Total Cost")
-        .and_then(Wire::as_f64)
-        .ok_or_else(|| Error::Internal("EXPLAIN told no cost".into()))
+    Ok(price(conn, statement).await?.cost)
 }
 
-/// Runs a statement and tells how many blocks it looked at, wherever they were.
+/// What the planner says of a statement.
 ///
 /// # Errors
 /// The server's.
-pub async fn buffers(conn: &mut PgConnection, statement: &Statement) -> Result<f64> {
+pub async fn price(conn: &mut PgConnection, statement: &Statement) -> Result<Price> {
+    let told = plan(conn, statement, false).await?;
+    let number = |node: &Wire, key: &str| node[key].as_f64();
+    let root = &told["Plan"];
+    let cost =
+        number(root, "Total Cost").ok_or_else(|| Error::Internal("EXPLAIN told no cost".into()))?;
+    let mut used = BTreeSet::new();
+    collect(root, &mut used);
+    // The limit's own value may be a plan as well, which comes first.
+    let below = root["Plans"].as_array().into_iter().flatten();
+    let mut below = below.filter(|_| root["Node Type"] == "Limit");
+    let outer = below.find(|node| node["Parent Relationship"] == "Outer");
+    let stopped = outer.and_then(|node| {
+        Some(Stream {
+            startup: without_penalty(number(node, "Startup Cost")?),
+            total: without_penalty(number(node, "Total Cost")?),
+            rows: number(node, "Plan Rows")?,
+        })
+    });
+    Ok(Price {
+        cost: without_penalty(cost),
+        used,
+        stopped,
+    })
+}
+
+fn collect(node: &Wire, used: &mut BTreeSet<String>) {
+    used.extend(node["Index Name"].as_str().map(str::to_owned));
+    for child in node["Plans"].as_array().into_iter().flatten() {
+        collect(child, used);
+    }
+}
+
+/// Runs a statement and tells how many blocks it looked at, wherever they were, and by which indexes.
+///
+/// # Errors
+/// The server's.
+pub async fn buffers(
+    conn: &mut PgConnection,
+    statement: &Statement,
+) -> Result<(f64, BTreeSet<String>)> {
     let told = plan(conn, statement, true).await?;
     let blocks = |key: &str| told["Plan"].get(key).and_then(Wire::as_f64);
     let kinds = [
@@ -56,5 +125,7 @@ pub async fn buffers(conn: &mut PgConnection, statement: &Statement) -> Result<f
         "Temp Read Blocks",
         "Temp Written Blocks",
     ];
-    Ok(kinds.iter().filter_map(|kind| blocks(kind)).sum())
+    let mut used = BTreeSet::new();
+    collect(&told["Plan"], &mut used);
+    Ok((kinds.iter().filter_map(|kind| blocks(kind)).sum(), used))
 }

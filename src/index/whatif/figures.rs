@@ -15,8 +15,6 @@ use crate::sql::index_expression;
 const FIGURE_ROWS: u32 = 8_000;
 /// A btree's entry may not be longer.
 const LONGEST_KEY: f64 = 2_000.0;
-/// A literal is common that so large a share of events has.
-const COMMON: f64 = 0.02;
 
 /// What is known of a candidate.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,6 +23,8 @@ pub struct Figures {
     pub bytes: f64,
     /// Bytes of WAL for an event that is stored.
     pub write: f64,
+    /// The share of events that it has an entry for.
+    pub share: f64,
     /// Whether a value does not fit into it, or it is not worth having.
     pub unfit: bool,
 }
@@ -96,23 +96,25 @@ impl WhatIf<'_> {
                 figures.unfit |= definition.method == Method::Btree && longest > LONGEST_KEY;
             }
             let share = found.next().unwrap_or(1.0).max(1e-4);
-            // Of a rare literal the whole index is as good, and serves others as well.
-            figures.unfit |= candidate.literal && share < COMMON;
             *figures = match definition.method {
                 // As measured: see the migrations' README and the design.
                 Method::Brin => Figures {
                     bytes: (self.size.bytes / 128.0 / 8192.0).mul_add(32.0, 24_576.0),
                     write: 5.0,
+                    share: 0.0,
                     ..*figures
                 },
                 Method::Gin => Figures {
                     bytes: self.size.rows * (width * 0.25 + 30.0),
                     write: 193.0_f64.max(width),
+                    // An event has many keys, which wait to be merged together.
+                    share: 3.0,
                     ..*figures
                 },
                 _ => Figures {
                     bytes: (self.size.rows * share).mul_add(width + 20.0, 16_384.0),
                     write: (58.0 + width) * share,
+                    share,
                     ..*figures
                 },
             };

@@ -1,18 +1,19 @@
 //! The tier of HypoPG: the planner is told of indexes that are not there, with statistics on their
 //! expressions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::PgConnection;
 
 use super::super::search::Config;
 use super::super::store;
-use super::{WhatIf, catalog, cost, run};
+use super::explain::price;
+use super::{WhatIf, catalog, run};
 use crate::exec::fault;
 use crate::model::Result;
 
 /// Expressions that statistics are taken of.
-const MOST_STATISTICS: usize = 8;
+const MOST_STATISTICS: usize = 32;
 
 /// Runs what may fail without the transaction failing. False where it did.
 async fn tried(conn: &mut PgConnection, sql: &str) -> Result<bool> {
@@ -51,10 +52,14 @@ impl WhatIf<'_> {
         Ok(())
     }
 
-    pub(super) async fn hypothetical(&mut self, question: usize, config: &Config) -> Result<f64> {
-        let Some(schema) = self.hypopg.clone() else {
-            return Ok(self.base[question]);
-        };
+    /// Costs of questions with these, and which of them each plan used.
+    pub(super) async fn hypothetical(
+        &mut self,
+        schema: &str,
+        config: &Config,
+        questions: &[usize],
+    ) -> Result<Vec<(f64, Config)>> {
+        let mut named = BTreeMap::new();
         for place in config {
             let candidate = &self.candidates[*place];
             let create = store::create_index(
@@ -64,15 +69,22 @@ impl WhatIf<'_> {
                 &self.names.quoted(),
                 &candidate.body,
             );
-            let bytes = catalog::hypothetical(self.conn, &schema, &create)
+            let (name, bytes) = catalog::hypothetical(self.conn, schema, &create)
                 .await
                 .map_err(fault)?;
+            named.insert(name, *place);
             if bytes > 0.0 && candidate.definition.predicate.is_none() {
                 self.figures[*place].bytes = bytes;
             }
         }
-        let cost = cost(self.conn, &self.questions[question].statement).await;
-        run(self.conn, &catalog::forget(&schema)).await?;
-        cost
+        let mut answers = Vec::with_capacity(questions.len());
+        for question in questions {
+            let price = price(self.conn, &self.questions[*question].statement).await?;
+            let used = price.used.iter();
+            let used = used.filter_map(|name| named.get(name).copied());
+            answers.push((price.cost, used.collect()));
+        }
+        run(self.conn, &catalog::forget(schema)).await?;
+        Ok(answers)
     }
 }
