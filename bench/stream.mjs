@@ -2,12 +2,13 @@
 
 import { against, footprint, interleave, OURS, perSecond } from './lib/measure.mjs'
 import { assertSame, Digest } from './lib/peers.mjs'
-import { bestSettings, openStream, STREAM_PEERS, settingsText } from './lib/streams.mjs'
+import { bestSettings, openServer, openStream, STREAM_PEERS, settingsText } from './lib/streams.mjs'
 
 export const about = 'whole events, all columns, one row at a time: rows/s, memory, event loop'
 export const datasets = ({ quick }) => (quick ? [2000] : [100_000, 1_000_000])
 
 const DRAIN = 'drain (native side alone)'
+const SERVER = 'server alone, to nowhere'
 
 export async function run(context) {
   const sizes = datasets(context)
@@ -27,6 +28,15 @@ async function rates(context, rows, settings) {
     const contenders = Object.fromEntries(names.map(name => [name, () => perSecond(() => readAll(opened[name], rows))]))
     const { drain } = opened[OURS]
     if (drain) contenders[DRAIN] = () => perSecond(drain)
+    opened[SERVER] = await openServer(context.dataset(rows))
+    const { write } = opened[SERVER]
+    if (write) {
+      contenders[SERVER] = () =>
+        perSecond(async () => {
+          await write()
+          return rows
+        })
+    }
 
     const rounds = context.rounds(rows > 100_000 ? 5 : 9)
     const figures = await interleave(contenders, { rounds })
@@ -40,15 +50,13 @@ async function rates(context, rows, settings) {
       ...promised(context, 1.5),
       detail: detail(result, rounds, settings)
     })
-    if (drain) {
-      const share = against(figures, { ...common, peers: [DRAIN] })
-      context.report({
-        case: `${title}, of drain`,
-        ...common,
-        ...share,
-        ...promised(context, 0.9),
-        detail: detail(share, rounds)
-      })
+    for (const [name, what, promise] of [
+      [DRAIN, 'of drain', promised(context, 0.9)],
+      [SERVER, 'of what the server alone can write', {}]
+    ]) {
+      if (contenders[name] === undefined) continue
+      const share = against(figures, { ...common, peers: [name] })
+      context.report({ case: `${title}, ${what}`, ...common, ...share, ...promise, detail: detail(share, rounds) })
     }
   } finally {
     for (const { close } of Object.values(opened)) await close()

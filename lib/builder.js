@@ -174,7 +174,7 @@ class QueryBuilder {
 
   /** The call to the core; made once, since a builder never changes. */
   #compiled() {
-    this.#call ??= new Call(this.#client.native, encodeQuery(this.toQuery()), { bigints: this.#client.bigints })
+    this.#call ??= new Call(this.#client.native, encodeQuery(this.#written()), { bigints: this.#client.bigints })
     return this.#call
   }
 
@@ -206,11 +206,16 @@ class QueryBuilder {
   }
 
   toQuery() {
+    return copied(this.#written())
+  }
+
+  /** The query, of which parts are shared with other builders. */
+  #written() {
     if (this.#refusal !== undefined) {
       const { path, problem } = this.#refusal
       throw new EventsError('INVALID_QUERY', `${path}: ${problem}`, { path })
     }
-    return copied({ filter: merged(this.#parts), ...this.#query })
+    return { filter: merged(this.#parts), ...this.#query }
   }
 
   toSQL() {

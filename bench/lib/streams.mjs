@@ -69,6 +69,18 @@ function drainOf(client, query) {
   return native?.drain ? () => native.drain(query.toQuery()) : undefined
 }
 
+/**
+ * How fast the server alone reads these rows and writes them in the binary format, sending them nowhere: no client
+ * with one connection can be faster. Undefined where the server cannot tell (before PostgreSQL 17).
+ */
+export async function openServer(url) {
+  const client = await pgClient(url)
+  const { rows } = await client.query("select current_setting('server_version_num')::int as version")
+  const can = rows[0].version >= 170_000
+  const measured = `explain (analyze, timing off, buffers off, serialize binary) ${statement()}`
+  return { write: can ? () => client.query(measured) : undefined, close: () => client.end() }
+}
+
 export const openStream = (name, url, settings) => OPEN[name](url, settings)
 
 export const settingsText = ({ batch, times }) => `batches of ${batch}, timestamps as ${times}`

@@ -4,7 +4,7 @@
 //! string in a twentieth of the time of a UTF-8 one.
 
 /// The digits of base 16.
-pub const HEX: &[u8; 16] = b"0123456789abcdef";
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// A JSON string of UTF-8 text.
 pub fn text(out: &mut Vec<u8>, bytes: &[u8]) {

@@ -65,6 +65,8 @@ pub fn describe(error: &Error, query_id: Option<&str>) -> Wire {
 
 /// Larger texts parse slower in V8 (measured: TRANSPORT.md of the design).
 const FULL: usize = 64 << 10;
+/// Room for the answer to a point query.
+const SMALL: usize = 4 << 10;
 
 /// Takes rows, gives batches, and keeps what the end of the result will need.
 pub struct Writer<'s> {
@@ -91,7 +93,7 @@ impl<'s> Writer<'s> {
             statement,
             mode,
             limits,
-            json: Vec::new(),
+            json: Vec::with_capacity(SMALL),
             encoders: Vec::new(),
             in_batch: 0,
             bytes: 0,

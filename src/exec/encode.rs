@@ -4,8 +4,9 @@ use sqlx::{
     Column as _, Row, ValueRef,
     postgres::{PgColumn, PgRow, PgValueRef},
 };
+use uuid::{Uuid, fmt::Hyphenated};
 
-use super::ascii::{HEX, ascii, text};
+use super::ascii::{ascii, text};
 use super::config::BigintMode;
 use super::number::{computed, float, integer, json_scalar, numeric};
 use crate::model::{Error, Result, time::Timestamp};
@@ -187,15 +188,12 @@ pub fn encode(
     }
     Ok(())
 }
-/// Appends the text of an id.
+/// Appends the text of an id; what is no id's length, as the server never sends it, as zeros.
 pub fn uuid(out: &mut Vec<u8>, id: &[u8]) {
+    let mut text = [0; Hyphenated::LENGTH];
     out.push(b'"');
-    for (i, byte) in id.iter().enumerate() {
-        if matches!(i, 4 | 6 | 8 | 10) {
-            out.push(b'-');
-        }
-        out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-    }
+    let id = Uuid::from_slice(id).unwrap_or_default();
+    out.extend_from_slice(id.hyphenated().encode_lower(&mut text).as_bytes());
     out.push(b'"');
 }
 

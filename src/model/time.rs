@@ -127,15 +127,16 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Appends `value`, not negative, in `width` digits.
+/// Appends `value`, not negative, in `width` digits, of which there are at most six.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // One decimal digit.
-fn digits(out: &mut Vec<u8>, mut value: i64, width: usize) {
-    let at = out.len();
-    out.resize(at + width, b'0');
-    for place in out[at..].iter_mut().rev() {
-        *place = b'0' + (value % 10) as u8;
-        value /= 10;
+fn digits(out: &mut Vec<u8>, value: i64, width: usize) {
+    let mut text = [b'0'; 6];
+    let mut rest = value as u32;
+    for place in text[..width].iter_mut().rev() {
+        *place = b'0' + (rest % 10) as u8;
+        rest /= 10;
     }
+    out.extend_from_slice(&text[..width]);
 }
 
 /// Year, month and day of a day counted from 1970-01-01 (Howard Hinnant's `civil_from_days`).
