@@ -395,7 +395,15 @@ export interface QueryHints {
   /** Milliseconds; 0 means the client's cap. */
   timeout?: number
   batchSize?: number
-  /** Where replicas are configured. */
+  /**
+   * Where replicas are configured: which server answers. `{ replicaWithin: '5 seconds' }` takes a replica that
+   * has everything that was committed five seconds ago, by the primary's log and not by clocks. Where
+   * none can answer the primary does; `result.hints` says who did, and why not another. The token of a
+   * replica's answer counts as seen what it surely has: `since` may repeat events, and misses none.
+   *
+   * @example
+   * client.query().where('type', 'startsWith', 'CODE.').count().hint({ readFrom: { replicaWithin: '5 seconds' } })
+   */
   readFrom?: 'primary' | 'replica' | { replicaWithin: Duration }
   /**
    * Among queries that wait for a place; default 'normal'. None is starved: a query is overtaken for
@@ -2267,6 +2275,10 @@ export interface ConnectOptions {
    * there is no url. The last client that closes stops it.
    */
   embedded?: boolean | { directory?: string; port?: number; persistent?: boolean }
+  /**
+   * Urls of streaming replicas of the same database, for queries with the hint `readFrom`. Each has a
+   * pool of its own, as large as `pool` says, opened when it is first asked.
+   */
   replicas?: readonly string[]
   redis?: string | { url: string; keyPrefix?: string | undefined } | undefined
   /** Names other than `events` and its columns, for a table that exists. */

@@ -4,9 +4,7 @@
 
 const { EventsError } = require('./errors.js')
 
-const CORE = ['table', 'pool', 'limits', 'bigint', 'immutable']
-/** Of the contract, and without effect in this version: said aloud, once, at connect. */
-const LATER = ['replicas']
+const CORE = ['replicas', 'table', 'pool', 'limits', 'bigint', 'immutable']
 const OTHER = ['url', 'embedded', 'migrate', 'monitor', 'maintenance', 'cache', 'redis', 'onLog']
 
 function invalid(path, problem) {
@@ -36,21 +34,11 @@ function boolean(options, key) {
 function connectOptions(given = {}) {
   if (given === null || typeof given !== 'object' || Array.isArray(given)) throw invalid('options', 'must be an object')
   const options = defined(given)
-  const known = [...CORE, 'replicas', ...OTHER]
+  const known = [...CORE, ...OTHER]
   for (const key of Object.keys(options)) {
     if (!known.includes(key)) throw invalid(key, `is not an option; known are ${known.join(', ')}`)
   }
   if (options.onLog !== undefined && typeof options.onLog !== 'function') throw invalid('onLog', 'must be a function')
-  for (const key of LATER) {
-    const asked = key.split('.').reduce((part, name) => part?.[name], options)
-    if (asked === undefined || asked === false) continue
-    options.onLog?.({
-      level: 'warn',
-      target: 'tamma_events::connect',
-      message: `the option ${key} has no effect in this version`,
-      fields: { option: key }
-    })
-  }
   boolean(options, 'immutable')
   const core = Object.fromEntries(CORE.filter(key => options[key] !== undefined).map(key => [key, options[key]]))
   const embedded = embeddedOptions(options)

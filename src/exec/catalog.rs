@@ -17,18 +17,23 @@ use crate::sql::REALM;
 pub const SET_UP: &str = "SELECT pg_backend_pid(), pg_current_snapshot()::text, \
      (SELECT system_identifier::text FROM pg_control_system()), \
      (SELECT oid FROM pg_database WHERE datname = current_database()), \
-     set_config('statement_timeout', '0', false), \
+     pg_is_in_recovery(), set_config('statement_timeout', '0', false), \
      set_config('client_connection_check_interval', '500', false)";
 /// The same without that setting.
 pub const SET_UP_PLAIN: &str = "SELECT pg_backend_pid(), pg_current_snapshot()::text, \
      (SELECT system_identifier::text FROM pg_control_system()), \
      (SELECT oid FROM pg_database WHERE datname = current_database()), \
-     set_config('statement_timeout', '0', false)";
+     pg_is_in_recovery(), set_config('statement_timeout', '0', false)";
 /// The same where the role may not ask for the system identifier: the database's name stands in.
 pub const SET_UP_BARE: &str = "SELECT pg_backend_pid(), pg_current_snapshot()::text, \
      current_database()::text, \
      (SELECT oid FROM pg_database WHERE datname = current_database()), \
-     set_config('statement_timeout', '0', false)";
+     pg_is_in_recovery(), set_config('statement_timeout', '0', false)";
+
+/// Whether the server follows another, and how far it has come, as a byte of the log.
+pub const REPLAYED: &str = "SELECT pg_is_in_recovery(), (pg_last_wal_replay_lsn() - '0/0')::int8";
+/// How far the log of a primary goes. Whatever is committed is before that.
+pub const WRITTEN: &str = "SELECT (pg_current_wal_insert_lsn() - '0/0')::int8";
 
 /// How long a statement of the session may take, in milliseconds.
 pub const BACKSTOP: &str = "SELECT set_config('statement_timeout', $1, false)";

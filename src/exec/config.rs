@@ -2,14 +2,14 @@
 
 use std::{str::FromStr, time::Duration};
 
-use serde_json::{Map, Value as Wire};
+use serde_json::Value as Wire;
 use sqlx::{ConnectOptions, postgres::PgConnectOptions};
 
 use crate::model::{
     Error, Result,
     path::Path,
     table::TableNames,
-    wire::{known_keys, object, shown, text, whole},
+    wire::{known_keys, list, object, shown, text, whole},
 };
 
 /// The options of a client, checked.
@@ -17,6 +17,8 @@ use crate::model::{
 pub struct Config {
     /// How to reach the server.
     pub server: PgConnectOptions,
+    /// How to reach those that follow it.
+    pub replicas: Vec<PgConnectOptions>,
     /// The event table; its schema is found along the search path where `None`.
     pub schema: Option<String>,
     /// The event table's name and columns. `table.schema` is set once it is known.
@@ -75,7 +77,15 @@ pub enum BigintMode {
     Bigint,
 }
 
-const KEYS: [&str; 6] = ["url", "table", "pool", "limits", "bigint", "immutable"];
+const KEYS: [&str; 7] = [
+    "url",
+    "replicas",
+    "table",
+    "pool",
+    "limits",
+    "bigint",
+    "immutable",
+];
 
 impl Config {
     /// Parses the options that concern the core.
@@ -88,7 +98,8 @@ impl Config {
         let root = Path::Root;
         let members = object(&wire, &root, "an object of options")?;
         known_keys(members, &root, &KEYS)?;
-        let server = server(members)?;
+        let server = server(members.get("url"), &root.key("url"))?;
+        let replicas = replicas(members.get("replicas"), &root.key("replicas"))?;
         let (schema, table) = table(members.get("table"), &root.key("table"))?;
         let pool = pool(members.get("pool"), &root.key("pool"))?;
         let limits = limits(members.get("limits"), &root.key("limits"), pool.max)?;
@@ -110,6 +121,7 @@ impl Config {
         let immutable = members.get("immutable").and_then(Wire::as_bool);
         Ok(Self {
             server,
+            replicas,
             schema,
             table,
             pool,
@@ -120,14 +132,28 @@ impl Config {
     }
 }
 
-fn server(members: &Map<String, Wire>) -> Result<PgConnectOptions> {
-    let url = members
-        .get("url")
-        .and_then(Wire::as_str)
-        .unwrap_or_default();
+/// More than anyone has.
+const MOST_REPLICAS: usize = 32;
+
+fn replicas(wire: Option<&Wire>, path: &Path<'_>) -> Result<Vec<PgConnectOptions>> {
+    let Some(wire) = wire else {
+        return Ok(Vec::new());
+    };
+    let urls = list(wire, path, "urls of replicas")?;
+    if urls.len() > MOST_REPLICAS {
+        let problem = format!("names more than {MOST_REPLICAS} replicas");
+        return Err(Error::invalid(path, problem));
+    }
+    (urls.iter().enumerate())
+        .map(|(i, url)| server(Some(url), &path.index(i)))
+        .collect()
+}
+
+fn server(url: Option<&Wire>, path: &Path<'_>) -> Result<PgConnectOptions> {
+    let url = url.and_then(Wire::as_str).unwrap_or_default();
     let problem = || {
         Error::invalid(
-            "url",
+            path,
             "is not a PostgreSQL url such as postgres://user:password@host:5432/database",
         )
     };

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::catalog;
 use super::fault::spares_connection;
 use super::stop::Stop;
-use crate::model::token::Origin;
+use crate::model::{snapshot::Snapshot, token::Origin};
 
 /// An open connection, the backend it talks to, and when it was opened.
 #[allow(clippy::struct_excessive_bools)] // Each is a state of its own of the session.
@@ -42,6 +42,8 @@ pub struct Connection {
     pub snapshot: String,
     /// Which database it is connected to.
     pub origin: Origin,
+    /// Whether the server followed another when it was opened: then its snapshots say less.
+    pub is_standby: bool,
     _open: Open,
 }
 
@@ -99,9 +101,12 @@ impl Connection {
         let mut driver = options.connect().await?;
         let row = set_up(&mut driver).await?;
         let now = Instant::now();
+        let snapshot: String = row.try_get(1)?;
+        let is_standby = row.try_get(4)?;
         Ok(Self {
             pid: row.try_get(0)?,
-            snapshot: row.try_get(1)?,
+            snapshot: seen(snapshot, is_standby),
+            is_standby,
             origin: Origin::of(row.try_get(2)?, row.try_get::<Oid, _>(3)?.0),
             driver,
             in_transaction: false,
@@ -240,6 +245,15 @@ impl Connection {
         // A peer that does not answer must not hold up whoever waits for the end.
         let _ = tokio::time::timeout(GOODBYE, driver.close()).await;
         drop(open);
+    }
+}
+
+/// What a snapshot of a server tells: its text, or as much of that as a standby's is good for.
+pub fn seen(snapshot: String, is_standby: bool) -> String {
+    if is_standby {
+        Snapshot::settled(&snapshot).unwrap_or_default()
+    } else {
+        snapshot
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Value as Wire, json};
 
 use super::engine::{Engine, query_wire};
 use super::fault::fault;
+use super::frame;
 use super::hinted::Hinted;
 use super::request::{Mode, RunOptions};
 use super::run::Run;
@@ -275,10 +276,14 @@ pub(super) fn explained(binds: Vec<Bind>) -> Statement {
     }
 }
 
-/// The hints that no way of running acts on.
+/// The hints that this plan does not act on.
 fn declined(query: &EventQuery) -> Wire {
+    let told = |hint| match hint {
+        "readFrom" => "a plan is the primary's; the result of a run says who answered",
+        other => frame::declined(other),
+    };
     (query.hints.declined.iter())
-        .map(|(hint, value)| json!({ "hint": hint, "value": value, "honoured": false, "reason": "not offered by this version" }))
+        .map(|(hint, value)| json!({ "hint": hint, "value": value, "honoured": false, "reason": told(hint) }))
         .collect()
 }
 

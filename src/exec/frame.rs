@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::arguments::{arguments, sql_text};
 use super::batch::{Batch, Writer};
-use super::connection::Connection;
+use super::connection::{Connection, seen};
 use super::engine::Engine;
 use super::fault::fault;
 use super::lease::Lease;
@@ -90,9 +90,17 @@ impl Frame<'_> {
         if let Some(lease) = lent {
             return Ok(lease);
         }
+        self.lease_of(self.engine.pool.acquire_in(repeatable)).await
+    }
+
+    /// The same, of any server's connections.
+    ///
+    /// # Errors
+    /// As [`Frame::lease`], and why there is no connection.
+    pub async fn lease_of(&self, acquired: impl Future<Output = Result<Lease>>) -> Result<Lease> {
         let asked = Instant::now();
         let place = self.engine.governor.enter(self.priority).await?;
-        let mut lease = self.engine.pool.acquire_in(repeatable).await?;
+        let mut lease = acquired.await?;
         lease.run_for(Arc::clone(self.ticket), Some(place));
         self.ticket.set_waited(asked.elapsed());
         if let Err(error) = lease.connection().set_backstop(self.backstop()).await {
@@ -253,7 +261,9 @@ impl Frame<'_> {
                 }
             }
         }
-        if let (Some(snapshot), None) = (&writer.snapshot, &self.snapshot) {
+        if connection.is_standby {
+            writer.snapshot = writer.snapshot.map(|text| seen(text, true));
+        } else if let (Some(snapshot), None) = (&writer.snapshot, &self.snapshot) {
             self.engine.pool.note_snapshot(snapshot);
         }
         Ok(writer)
@@ -313,6 +323,9 @@ pub fn declined(hint: &str) -> &'static str {
         }
         "parallel" => {
             "queries of other tables, with an index hint, through the cache or on a pinned plan are not cut"
+        }
+        "readFrom" => {
+            "no replicas are configured, or the primary has to answer: for matches and analytics, for since, inside snapshots, with the cache or an index hint"
         }
         _ => "not offered by this version",
     }

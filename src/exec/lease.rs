@@ -50,6 +50,11 @@ impl Lease {
             .expect("a lease holds its connection until it ends")
     }
 
+    /// A snapshot that every statement which begins on its server now sees at least.
+    pub fn seen_snapshot(&self) -> Arc<str> {
+        self.pool.seen_snapshot()
+    }
+
     /// From now on it runs the statements of a query, that can be cancelled.
     pub fn run_for(&mut self, query: Arc<Ticket>, place: Option<Place>) {
         self.query = Some(query);

@@ -26,6 +26,7 @@ mod pinned;
 mod planning;
 mod pool;
 mod registry;
+mod replicas;
 mod request;
 mod run;
 mod shape;

@@ -32,7 +32,7 @@ pub async fn attempt(frame: &Frame<'_>, single: &Single) -> Result<Batch> {
 /// # Errors
 /// As [`attempt`].
 pub async fn answer(frame: &Frame<'_>, single: &Single, mut lease: Lease) -> Result<Batch> {
-    let floor = frame.engine.pool.seen_snapshot();
+    let floor = lease.seen_snapshot();
     let connection = lease.connection();
     let mut produced = produce(frame, connection, single, &floor).await;
     if let Err(Stop::Driver(error)) = &produced

@@ -50,6 +50,13 @@ impl Snapshot {
         })
     }
 
+    /// What a standby's snapshot is sure of. Its text leaves out which transactions between its bounds
+    /// were running, so nothing from the first of them on counts as seen.
+    pub fn settled(text: &str) -> Option<String> {
+        let xmin = Self::parse(text)?.xmin;
+        Some(format!("{xmin}:{xmin}:"))
+    }
+
     /// All transactions below had ended.
     pub const fn xmin(&self) -> u64 {
         self.xmin

@@ -1,10 +1,13 @@
 //! Hints: how the caller would like a query to be run.
 
+use std::{fmt, time::Duration};
+
 use serde_json::Value as Wire;
 
 use super::freshness::Freshness;
 use crate::model::{
     Error, Result,
+    duration::duration,
     path::Path,
     wire::{boolean, known_keys, list, object, text, whole},
 };
@@ -19,6 +22,44 @@ pub enum Priority {
     Normal,
     /// Before the others.
     High,
+}
+
+/// Which server answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// The one that is written to.
+    #[default]
+    Primary,
+    /// Any replica, however far behind.
+    Replica,
+    /// A replica that is at most this far behind.
+    ReplicaWithin(Duration),
+}
+
+impl fmt::Display for ReadFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Primary => f.write_str("primary"),
+            Self::Replica => f.write_str("replica"),
+            Self::ReplicaWithin(most) => write!(f, "replica within {} ms", most.as_millis()),
+        }
+    }
+}
+
+impl ReadFrom {
+    fn parse(wire: &Wire, path: &Path<'_>) -> Result<Self> {
+        match wire.as_str() {
+            Some("primary") => return Ok(Self::Primary),
+            Some("replica") => return Ok(Self::Replica),
+            _ => {}
+        }
+        let one_of = "'primary', 'replica' or { replicaWithin }";
+        let members = object(wire, path, one_of)?;
+        known_keys(members, path, &["replicaWithin"])?;
+        let most = (members.get("replicaWithin"))
+            .ok_or_else(|| Error::invalid(path, format!("must be {one_of}")))?;
+        duration(most, &path.key("replicaWithin")).map(Self::ReplicaWithin)
+    }
 }
 
 /// The hints of a query that this version acts on, and those that it has to decline.
@@ -40,7 +81,9 @@ pub struct Hints {
     pub workers: Option<u64>,
     /// How the cache may answer; `None` where it may not.
     pub cache: Option<Freshness>,
-    /// Asked for and not acted on: the hint, its value in words.
+    /// Which server answers.
+    pub read_from: ReadFrom,
+    /// Asked for and not acted on, unless the run says otherwise: the hint, its value in words.
     pub declined: Vec<(&'static str, String)>,
 }
 
@@ -84,11 +127,10 @@ impl Hints {
                 "forceIndex" => hints.force_index = names(value, &here)?,
                 "cache" => hints.cache = Freshness::parse(value, &here)?,
                 _ => {
-                    if value.as_str() != Some("primary") {
-                        hints.declined.push((
-                            "readFrom",
-                            value.as_str().unwrap_or("replicaWithin").to_owned(),
-                        ));
+                    hints.read_from = ReadFrom::parse(value, &here)?;
+                    if hints.read_from != ReadFrom::Primary {
+                        let asked = hints.read_from.to_string();
+                        hints.declined.push(("readFrom", asked));
                     }
                 }
             }

@@ -26,7 +26,7 @@ pub use cursor::{Cursor, KeyValue};
 pub use filter::event_filter;
 pub use freshness::{Consistency, Freshness};
 pub use group::Grouping;
-pub use hints::{Hints, Priority};
+pub use hints::{Hints, Priority, ReadFrom};
 pub use join::Join;
 pub use order::{NullsOrder, OrderBy, SortDirection};
 pub use parse::EventQuery;

@@ -12,6 +12,7 @@ use crate::exec::hinted::Hinted;
 use crate::exec::interrupt::time_allowed;
 use crate::exec::pinned::Pinned;
 use crate::exec::planning::Ready;
+use crate::exec::replicas::FromReplica;
 use crate::exec::request::{Mode, OfTables, Planned, RunOptions, Single, Source};
 use crate::exec::run::Run;
 use crate::exec::shape::Shape;
@@ -87,7 +88,12 @@ impl Engine {
                 tables,
                 purpose,
             };
-            (Source::Single(Single::OfTables(Box::new(of))), None)
+            let single = Single::OfTables(Box::new(of));
+            let source = match self.replicas.asked(query.hints.read_from) {
+                Some(wish) => Source::Strategy(Box::new(FromReplica { single, wish })),
+                None => Source::Single(single),
+            };
+            (source, None)
         };
         if let Some(shape) = &shape {
             self.examples.offer(shape.fingerprint, text, started);
@@ -226,6 +232,13 @@ impl Engine {
         purpose: Purpose,
     ) -> Source {
         self.offer(shape, &planned);
+        if let Some(wish) = self.replicas.asked(query.hints.read_from)
+            && !planned.is_empty
+            && planned.catch_up.is_none()
+        {
+            let single = Single::Query(Box::new(planned));
+            return Source::Strategy(Box::new(FromReplica { single, wish }));
+        }
         match self.pins.of(shape.fingerprint) {
             Some(rung) if !planned.is_empty && planned.catch_up.is_none() => {
                 Source::Strategy(Box::new(Pinned { planned, rung }))

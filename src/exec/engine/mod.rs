@@ -25,6 +25,7 @@ use super::pinned::Pins;
 use super::planning::Planning;
 use super::pool::Pool;
 use super::registry::{Registry, Ticket};
+use super::replicas::Replicas;
 use super::request::Planned;
 use super::run::Run;
 use super::shape::{Shape, Shapes};
@@ -44,6 +45,8 @@ pub struct Engine {
     pub config: Config,
     /// Its connections.
     pub pool: Arc<Pool>,
+    /// The servers that follow.
+    pub replicas: Replicas,
     /// Its limits.
     pub governor: Governor,
     /// Its running queries.
@@ -77,6 +80,7 @@ impl Engine {
         Arc::new(Self {
             number: CLIENTS.fetch_add(1, Ordering::Relaxed),
             pool: Pool::new(config.server.clone(), config.pool),
+            replicas: Replicas::new(&config.replicas, config.pool),
             governor: Governor::new(config.limits, config.pool.acquire_timeout),
             registry: Arc::default(),
             snapshots: Snapshots::default(),
@@ -286,7 +290,7 @@ impl Engine {
         self.registry.close();
         self.pool.refuse();
         self.snapshots.clear().await;
-        self.pool.close().await;
+        tokio::join!(self.pool.close(), self.replicas.close());
     }
 }
 
