@@ -60,7 +60,7 @@ mod tests {
             marks.add(start, written);
         }
         assert_eq!(marks.0.lock().unwrap().len(), MOST);
-        assert!(!marks.is_within(Duration::from_secs(60), 83, start));
-        assert!(marks.is_within(Duration::from_secs(60), 84, start));
+        assert!(!marks.is_within(Duration::from_mins(1), 83, start));
+        assert!(marks.is_within(Duration::from_mins(1), 84, start));
     }
 }

@@ -51,7 +51,7 @@ impl FromReplica {
         }
         let mut reasons = Vec::new();
         for replica in frame.engine.replicas.in_turn() {
-            let reason = match self.ready(frame, replica).await {
+            let reason = match Box::pin(self.ready(frame, replica)).await {
                 Ok(lease) => {
                     self.tell(frame, Ok(replica.number));
                     match single::answer(frame, &self.single, lease).await {
@@ -79,7 +79,7 @@ impl FromReplica {
         let acquired = async {
             (acquired.await).unwrap_or_else(|_| Err(Error::PoolTimeout(millis(PATIENCE))))
         };
-        let mut lease = match frame.lease_of(acquired).await {
+        let mut lease = match Box::pin(frame.lease_of(acquired)).await {
             Ok(lease) => lease,
             // What the client itself has too little of: the primary's turn comes no sooner.
             Err(error @ (Error::Closed | Error::TooManyQueries { .. })) => {
