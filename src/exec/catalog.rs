@@ -32,8 +32,10 @@ pub const SET_UP_BARE: &str = "SELECT pg_backend_pid(), pg_current_snapshot()::t
 
 /// Whether the server follows another, and how far it has come, as a byte of the log.
 pub const REPLAYED: &str = "SELECT pg_is_in_recovery(), (pg_last_wal_replay_lsn() - '0/0')::int8";
-/// How far the log of a primary goes. Whatever is committed is before that.
-pub const WRITTEN: &str = "SELECT (pg_current_wal_insert_lsn() - '0/0')::int8";
+/// How far the log of a primary is on disk. Whatever is committed is before that, but for transactions
+/// with `synchronous_commit = off`, which are seen some moments before. Not what was only inserted: a
+/// record that no commit follows can wait for its place on disk, and so for replicas, for 15 seconds.
+pub const WRITTEN: &str = "SELECT (pg_current_wal_flush_lsn() - '0/0')::int8";
 
 /// How long a statement of the session may take, in milliseconds.
 pub const BACKSTOP: &str = "SELECT set_config('statement_timeout', $1, false)";
