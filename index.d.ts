@@ -1646,6 +1646,11 @@ export interface CacheStats {
     written: number
     problem: string | null
   }
+  /**
+   * Other processes, that hear what is forgotten by hand here. `listening`: they are heard;
+   * `untold`: what could not be told yet.
+   */
+  peers: { listening: boolean; received: number; untold: number }
   /** Coalesced concurrent requests that waited for one execution. */
   coalesced: number
 }

@@ -47,23 +47,24 @@ class QueryCache {
   }
 
   async delete(queryKey) {
-    this.#cache.remove(text(queryKey, 'queryKey'))
-    unwrap(await this.#cache.forgetShared())
+    await this.#forget('key', text(queryKey, 'queryKey'))
   }
 
   async clear() {
-    this.#cache.clear()
-    unwrap(await this.#cache.forgetShared())
+    await this.#forget('all', '')
   }
 
   async invalidateByPattern(pattern) {
-    this.#cache.invalidate(text(pattern, 'pattern'))
-    unwrap(await this.#cache.forgetShared())
+    await this.#forget('pattern', text(pattern, 'pattern'))
   }
 
   async invalidateByTable(table) {
-    this.#cache.invalidateTable(text(table, 'table'))
-    unwrap(await this.#cache.forgetShared())
+    await this.#forget('table', text(table, 'table'))
+  }
+
+  /** Here at once; in other processes when it resolves, or as soon as they can be told. */
+  async #forget(kind, name) {
+    unwrap(await this.#cache.forget(kind, name))
   }
 
   async getCacheStats() {

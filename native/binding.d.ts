@@ -47,16 +47,11 @@ export declare class NativeCache {
   find(key: string): string
   /** Keeps a text under a key. `ttl` is JSON. */
   hold(key: string, text: string, ttl?: string | undefined | null): string
-  /** Forgets what is kept under a key. */
-  remove(key: string): void
-  /** Forgets everything. */
-  clear(): void
-  /** Forgets what has a key or a tag that a glob matches. */
-  invalidate(pattern: string): void
-  /** Forgets the answers that were read from a table. */
-  invalidateTable(table: string): void
-  /** Tells other processes of what was forgotten here. */
-  forgetShared(): Promise<string>
+  /**
+   * Forgets by `key`, `pattern`, `table`, or `all`: here at once, elsewhere once it resolves, or as soon
+   * as the others can be told.
+   */
+  forget(kind: string, name: string): Promise<string>
   /** Drops what has expired. */
   optimize(): Promise<string>
   /** `CacheStats`. */

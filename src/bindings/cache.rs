@@ -10,7 +10,7 @@ use super::answer::{answer, promised};
 use super::client::NativeClient;
 use super::port::Port;
 use super::value::Made;
-use crate::cache::{Cache, Found, Options};
+use crate::cache::{Cache, Found, Options, Scope};
 use crate::exec::Engine;
 use crate::model::{self, Error, duration::duration, path::Path};
 
@@ -62,36 +62,19 @@ impl NativeCache {
         }))
     }
 
-    /// Forgets what is kept under a key.
-    #[napi(catch_unwind)]
-    pub fn remove(&self, key: String) {
-        self.cache.remove(&key);
-    }
-
-    /// Forgets everything.
-    #[napi(catch_unwind)]
-    pub fn clear(&self) {
-        self.cache.clear();
-    }
-
-    /// Forgets what has a key or a tag that a glob matches.
-    #[napi(catch_unwind)]
-    pub fn invalidate(&self, pattern: String) {
-        self.cache.invalidate(&pattern);
-    }
-
-    /// Forgets the answers that were read from a table.
-    #[napi(catch_unwind)]
-    pub fn invalidate_table(&self, table: String) {
-        self.cache.invalidate_table(&table);
-    }
-
-    /// Tells other processes of what was forgotten here.
+    /// Forgets by `key`, `pattern`, `table`, or `all`: here at once, elsewhere once it resolves, or as soon
+    /// as the others can be told.
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
-    pub fn forget_shared(&self, env: Env) -> Result<Made> {
-        let cache = Arc::clone(&self.cache);
+    pub fn forget(&self, env: Env, kind: String, name: String) -> Result<Made> {
+        let name = if kind == "all" {
+            self.engine.config.table.name.clone()
+        } else {
+            name
+        };
+        let forgetting = Scope::of(&kind, name).map(|scope| self.cache.forget(scope));
         promised(&self.port, env, async move {
-            cache.forget_shared().await;
+            let unknown = || Error::Internal("no such kind of forgetting".into());
+            forgetting.ok_or_else(unknown)?.await;
             Ok(json!({}))
         })
     }

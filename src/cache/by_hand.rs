@@ -13,7 +13,7 @@ use std::{
 use moka::sync::Cache as Memory;
 use serde_json::json;
 
-use super::{Answer, Cache, Key, glob, table};
+use super::{Answer, Cache, Key, scope::Scope, table};
 use crate::exec::{Engine, IntoAscii};
 use crate::model::Result;
 
@@ -109,7 +109,8 @@ impl Cache {
     }
 
     /// Keeps a caller's text. It answers no query.
-    pub fn hold(&self, name: String, text: &str, ttl: Option<Duration>) {
+    pub fn hold(self: &Arc<Self>, name: String, text: &str, ttl: Option<Duration>) {
+        self.peers.listen(self);
         let ttl = ttl.or(self.options.ttl);
         if text.len() as u64 > self.options.max_memory / SHARE {
             self.stats.rejected.add(1);
@@ -121,41 +122,29 @@ impl Cache {
         self.by_hand.held.insert(name, Held { text, expires });
     }
 
-    /// Forgets what is kept under a key.
-    pub fn remove(&self, name: &str) {
-        self.drop_where(|key| key == name, |key, _| key.name() == name);
-    }
-
-    /// Forgets everything.
-    pub fn clear(&self) {
-        self.drop_where(|_| true, |_, _| true);
-    }
-
-    /// Forgets what has a key or a tag that a glob matches.
-    pub fn invalidate(&self, pattern: &str) {
-        self.drop_where(
-            |key| glob::matches(pattern, key),
-            |key, answer| {
-                glob::matches(pattern, &key.name())
-                    || answer.tags.iter().any(|tag| glob::matches(pattern, tag))
-            },
-        );
-    }
-
-    /// Forgets the answers that were read from a table.
-    pub fn invalidate_table(&self, table: &str) {
-        // With its schema or without.
-        let is_it = |key: &Key| {
-            key.table == table || table.rsplit_once('.').is_some_and(|(_, t)| t == key.table)
-        };
-        self.drop_where(|_| false, |key, _| is_it(key));
-    }
-
-    /// Tells other processes that what they shared is void.
-    pub async fn forget_shared(&self) {
-        if let Some(redis) = &self.redis {
-            redis.forget().await;
+    /// Forgets what is asked for, here at once, and elsewhere when the future has run, or as soon as that
+    /// can be told.
+    pub fn forget(self: &Arc<Self>, scope: Scope) -> impl Future<Output = ()> + use<> {
+        self.apply(&scope);
+        let cache = Arc::clone(self);
+        async move {
+            if let Some(table) = &cache.table {
+                table.settle().await;
+            }
+            let redis = async {
+                if let Some(redis) = &cache.redis {
+                    redis.forget(scope.clone()).await;
+                }
+            };
+            tokio::join!(redis, cache.peers.tell(scope.clone()));
         }
+    }
+
+    /// Forgets what is kept of an event table, and by hand.
+    pub(super) fn forget_all(&self) {
+        self.by_hand.note();
+        self.memory.invalidate_all();
+        self.by_hand.held.invalidate_all();
     }
 
     /// Drops what has expired, here and in the database.
@@ -198,16 +187,16 @@ impl Cache {
             .collect()
     }
 
-    fn drop_where(
-        &self,
-        is_held: impl Fn(&str) -> bool,
-        is_answer: impl Fn(&Key, &Answer) -> bool,
-    ) {
+    /// Forgets what is asked for in this process.
+    pub(super) fn apply(&self, scope: &Scope) {
         // Before the look: what is kept from here on was asked for from here on.
         self.by_hand.note();
-        let answers = self.named(is_answer);
+        if let Some(table) = &self.table {
+            table.forget(scope);
+        }
+        let answers = self.named(|key, answer| scope.covers(&key.name(), &key.table, &answer.tags));
         let held: Vec<_> = (self.by_hand.held.iter())
-            .filter(|(key, _)| is_held(key))
+            .filter(|(key, _)| scope.covers_held(key))
             .map(|(key, _)| key)
             .collect();
         (self.stats.invalidations).add((answers.len() + held.len()) as u64);

@@ -16,8 +16,10 @@ mod glob;
 mod grouped;
 mod key;
 mod options;
+mod peers;
 mod plan;
 mod redis;
+mod scope;
 mod slot;
 mod stamp;
 mod states;
@@ -40,6 +42,7 @@ pub use key::Key;
 pub use options::Options;
 pub use plan::{Plan, Question};
 pub use redis::RedisOptions;
+pub use scope::Scope;
 pub use stamp::{Refusal, Stamp};
 pub use stats::Stats;
 
@@ -59,6 +62,7 @@ pub struct Cache {
     by_hand: ByHand,
     redis: Option<Arc<redis::Redis>>,
     table: Option<Arc<table::Table>>,
+    peers: Arc<peers::Peers>,
     slots: Slots,
     plans: Plans,
     /// Why answers can't be exact for now, and until when nothing else is tried.
@@ -97,6 +101,7 @@ impl Cache {
             by_hand,
             redis,
             table,
+            peers: peers::Peers::new(engine),
             stats,
             memory,
             slots: Slots::default(),
@@ -241,14 +246,14 @@ impl Cache {
         if kept.is_some() {
             return (kept, None);
         }
-        let read = |blob: Option<Vec<u8>>| blob.and_then(|blob| blob::read(key, &blob));
         if let Some(redis) = &self.redis
-            && let Some(answer) = read(redis.get(&key.name()).await)
+            && let Some(answer) = redis.get(key).await
         {
             return (Some(Arc::new(answer)), Some(Outcome::Redis));
         }
         if let Some(table) = &self.table
-            && let Some(answer) = read(table.get(&key.name()).await)
+            && let Some(blob) = table.get(&key.name()).await
+            && let Some(answer) = blob::read(key, &blob)
         {
             return (Some(Arc::new(answer)), Some(Outcome::Table));
         }
@@ -276,11 +281,10 @@ impl Cache {
         if let Some(table) = &self.table {
             table.close().await;
         }
-    }
-
-    /// Forgets what is kept under a key.
-    pub fn forget(&self, key: &Arc<Key>) {
-        self.memory.invalidate(key);
+        if let Some(redis) = &self.redis {
+            redis.close().await;
+        }
+        self.peers.close().await;
     }
 
     /// Entries, and the bytes that they take.
@@ -308,6 +312,7 @@ impl Cache {
             || json!({ "enabled": false, "hits": 0, "misses": 0, "errors": 0, "written": 0, "problem": null }),
             |table| table.told(),
         );
+        told["peers"] = self.peers.told();
         told
     }
 

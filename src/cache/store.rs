@@ -1,16 +1,22 @@
 //! The fixed statements of the cache, all but one on connections of its own: no query waits for what they
 //! wait for.
 
+use serde_json::Value as Wire;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, Row, SqlSafeStr, SqlStr,
-    postgres::PgConnectOptions,
+    AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, PgExecutor, Row, SqlSafeStr,
+    SqlStr,
+    postgres::{PgConnectOptions, PgRow},
 };
 
+use super::scope::Scope;
 use crate::model::table::TableNames;
+
+/// Where processes tell each other what to forget.
+pub const CHANNEL: &str = "tamma_events_cache";
 
 /// Short waits, and no wait for the disk: what is lost is read anew.
 const SET_UP: &str = "SELECT set_config('lock_timeout', '100', false), \
-     set_config('statement_timeout', '5000', false), set_config('synchronous_commit', 'off', false)";
+     set_config('statement_timeout', '30000', false), set_config('synchronous_commit', 'off', false)";
 
 /// A connection of the cache's own.
 pub async fn connect(server: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
@@ -145,4 +151,75 @@ pub async fn prune(
 /// Makes a new nonce where a crash, or a promotion, has taken the one that was.
 pub fn renew_incarnation(table: &TableNames) -> String {
     format!("SELECT {}()", table.renew_incarnation())
+}
+
+/// Removes what is to be forgotten.
+pub async fn forget(
+    driver: &mut PgConnection,
+    table: &TableNames,
+    scope: &Scope,
+) -> Result<(), sqlx::Error> {
+    let entries = entries(table);
+    let names: Vec<String> = match scope {
+        Scope::Key(name) => vec![name.clone()],
+        _ => {
+            // Tags stand in what is kept, which is large.
+            let tags = match scope {
+                Scope::Pattern(_) => "result_data->'tags'",
+                _ => "NULL::jsonb",
+            };
+            let sql = format!("SELECT query_key, {tags} FROM {entries}");
+            let found = sqlx::query(text(sql))
+                .persistent(false)
+                .fetch_all(&mut *driver)
+                .await?;
+            covered(&found, scope)?
+        }
+    };
+    if names.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "DELETE FROM {entries} WHERE id IN (SELECT id FROM {entries} \
+         WHERE query_key = ANY($1) ORDER BY id FOR UPDATE)"
+    );
+    sqlx::query(text(sql))
+        .persistent(false)
+        .bind(names)
+        .execute(driver)
+        .await
+        .map(drop)
+}
+
+/// The names of the entries that are to be forgotten.
+fn covered(rows: &[PgRow], scope: &Scope) -> Result<Vec<String>, sqlx::Error> {
+    let mut names = Vec::new();
+    for row in rows {
+        let name: String = row.try_get(0)?;
+        let tags: Option<Wire> = row.try_get(1)?;
+        let tags: Vec<String> = tags
+            .and_then(|tags| serde_json::from_value(tags).ok())
+            .unwrap_or_default();
+        let table = name.rsplit_once(':').map_or("", |(table, _)| table);
+        if scope.covers(&name, table, &tags) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Says something to all who listen.
+pub async fn notify(driver: impl PgExecutor<'_>, message: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT pg_notify($1, $2)")
+        .persistent(false)
+        .bind(CHANNEL)
+        .bind(message)
+        .execute(driver)
+        .await
+        .map(drop)
+}
+
+/// That a table is missing, or may not be written or read: trying again soon would not help.
+pub fn is_barred(sql_state: &str) -> bool {
+    matches!(sql_state, "42P01" | "42703" | "42501" | "25006")
 }

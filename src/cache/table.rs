@@ -25,6 +25,7 @@ use super::answer::Answer;
 use super::blob;
 use super::breaker::Breaker;
 use super::plan::Plan;
+use super::scope::Scope;
 use super::stats::Counter;
 use super::store::{self, Entry};
 use crate::exec::{Engine, fault};
@@ -145,6 +146,19 @@ impl Table {
         }
     }
 
+    /// Drops what waits and is to be forgotten.
+    pub fn forget(&self, scope: &Scope) {
+        let is_kept = |name: &String, (plan, answer): &mut (Arc<Plan>, Arc<Answer>)| {
+            !scope.covers(name, &plan.key.table, &answer.tags)
+        };
+        self.waiting().entries.retain(is_kept);
+    }
+
+    /// Waits for what is just being written.
+    pub async fn settle(&self) {
+        let _ = timeout(GOODBYE, self.writing.lock()).await;
+    }
+
     /// Writes what waits and lets the connections go.
     pub async fn close(&self) {
         if self.closed.swap(true, Ordering::AcqRel) {
@@ -226,7 +240,9 @@ impl Table {
         };
         self.errors.add(1);
         match &problem {
-            Error::Database { sql_state, .. } if is_barred(sql_state) => self.breaker.rest(BARRED),
+            Error::Database { sql_state, .. } if store::is_barred(sql_state) => {
+                self.breaker.rest(BARRED);
+            }
             _ => self.breaker.failed(),
         }
         let told = match problem {
@@ -283,7 +299,7 @@ pub async fn prune(engine: &Engine, budget: u64) -> Result<(), Error> {
         done
     };
     match pruning.await.map_err(fault) {
-        Err(Error::Database { sql_state, .. }) if is_barred(&sql_state) => Ok(()),
+        Err(Error::Database { sql_state, .. }) if store::is_barred(&sql_state) => Ok(()),
         outcome => outcome,
     }
 }
@@ -295,11 +311,6 @@ async fn prune_on(
 ) -> Result<(), sqlx::Error> {
     let budget = i64::try_from(budget).unwrap_or(i64::MAX);
     store::prune(driver, &engine.target().table, budget).await
-}
-
-/// That the table is missing, or may not be written or read: trying again soon would not help.
-fn is_barred(sql_state: &str) -> bool {
-    matches!(sql_state, "42P01" | "42703" | "42501" | "25006")
 }
 
 /// An answer as a row, where it can be one.

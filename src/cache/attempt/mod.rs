@@ -115,6 +115,7 @@ impl Cached {
             stats.price(answer.cost, frame.started.elapsed());
             return Ok(self.serve(frame, &answer, Outcome::Memory, None).await);
         }
+        self.cache.peers.ready(&self.cache).await;
         let begun = Instant::now();
         let (kept, found) = self.cache.or_shared(key, kept).await;
         let brought = match self.cache.inexact() {

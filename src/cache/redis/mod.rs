@@ -4,27 +4,34 @@
 //! is left alone for a while. What comes from it is where a check begins, so an outage, an eviction or an
 //! old copy costs a read and never a wrong answer.
 //!
-//! What is forgotten by hand raises a number that all entries carry: those of a lower one are void, for
-//! all processes. While Redis can't be told, this process takes nothing from it, until it was.
+//! What is forgotten by hand stands in a list in Redis, each with a number, and each entry carries the number
+//! that was the last when it was written: it is void where anything behind it covers it, or where the
+//! number is not in the list any more. While Redis can't be told, this process takes nothing from it.
 //!
 //! Who releases what: the task that holds the connection ends with this value; writes run in tasks of
 //! their own, few at once, each with a deadline.
 
+mod log;
+
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use fred::prelude::{
-    Builder, Client, ClientLike, Config, Expiration, KeysInterface, ReconnectPolicy,
+    Builder, Client, ClientLike, Config, Expiration, KeysInterface, ListInterface, LuaInterface,
+    ReconnectPolicy,
 };
 use serde_json::{Value as Wire, json};
 use tokio::{sync::Semaphore, task::JoinHandle};
 
+use self::log::Log;
+use super::answer::Answer;
+use super::blob;
 use super::breaker::Breaker;
+use super::key::Key;
+use super::scope::Scope;
 use super::stats::Counter;
 use crate::model::{
     Error, Result,
@@ -70,8 +77,11 @@ pub struct Redis {
     connection: JoinHandle<Result<(), fred::error::Error>>,
     prefix: String,
     breaker: Breaker,
-    /// Something was forgotten by hand, and Redis does not know yet.
-    untold: AtomicBool,
+    /// What was forgotten by hand, and Redis does not know yet.
+    untold: Mutex<Vec<Scope>>,
+    /// The list as it was read last.
+    log: Mutex<Arc<Log>>,
+    telling: tokio::sync::Mutex<()>,
     writes: Semaphore,
     hits: Counter,
     misses: Counter,
@@ -138,7 +148,9 @@ impl Redis {
             client,
             prefix: options.prefix.clone(),
             breaker: Breaker::default(),
-            untold: AtomicBool::new(false),
+            untold: Mutex::default(),
+            log: Mutex::default(),
+            telling: tokio::sync::Mutex::default(),
             writes: Semaphore::new(WRITES),
             hits: Counter::default(),
             misses: Counter::default(),
@@ -146,22 +158,29 @@ impl Redis {
         }))
     }
 
-    /// What is kept under a name.
-    pub async fn get(&self, name: &str) -> Option<Vec<u8>> {
-        if self.breaker.is_resting() || (self.untold.load(Ordering::Acquire) && !self.tell().await)
-        {
+    /// What is kept under a key.
+    pub async fn get(&self, key: &Key) -> Option<Answer> {
+        if self.breaker.is_resting() || (!self.untold().is_empty() && !self.tell().await) {
             return None;
         }
         // Boxed: the driver's futures are large, and each query's would hold room for them.
         let asked = Box::pin(async {
-            let kept = self.client.get::<Option<Vec<u8>>, _>(self.key(name));
-            let epoch = self.client.get::<Option<u64>, _>(self.epoch_key());
-            tokio::try_join!(kept, epoch)
+            let kept = self.client.get::<Option<Vec<u8>>, _>(self.key(&key.name()));
+            let last = self.client.lindex::<Option<String>, _>(self.log_key(), -1);
+            let (kept, last) = tokio::try_join!(kept, last)?;
+            let log = match last {
+                Some(last) => self.log(&last).await?,
+                None => Arc::default(),
+            };
+            Ok((kept, log))
         });
-        let (kept, epoch) = self.within(DEADLINE, asked).await?;
+        let (kept, log) = self.within(DEADLINE, asked).await?;
         let found = kept.and_then(|blob| {
             let (written, blob) = blob.split_first_chunk::<8>()?;
-            (u64::from_le_bytes(*written) == epoch.unwrap_or(0)).then(|| blob.to_vec())
+            let answer = blob::read(key, blob)?;
+            let covers = |scope: &Scope| scope.covers(&key.name(), &key.table, &answer.tags);
+            let stands = log.stands(u64::from_le_bytes(*written), covers);
+            stands.then_some(answer)
         });
         let counter = if found.is_some() {
             &self.hits
@@ -172,9 +191,21 @@ impl Redis {
         found
     }
 
+    /// The list whose last entry is this.
+    async fn log(&self, last: &str) -> Result<Arc<Log>, fred::error::Error> {
+        let known = Arc::clone(&self.log.lock().unwrap_or_else(PoisonError::into_inner));
+        if known.ends_with(last) {
+            return Ok(known);
+        }
+        let entries: Vec<String> = self.client.lrange(self.log_key(), 0, -1).await?;
+        let read = Arc::new(Log::read(&entries));
+        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&read);
+        Ok(read)
+    }
+
     /// Keeps bytes under a name, in the background; where many are on their way already, not at all.
     pub fn put(self: &Arc<Self>, name: &str, bytes: Vec<u8>, ttl: Option<Duration>) {
-        if self.breaker.is_resting() || self.untold.load(Ordering::Acquire) {
+        if self.breaker.is_resting() || !self.untold().is_empty() {
             return;
         }
         let (tier, key) = (Arc::clone(self), self.key(name));
@@ -183,8 +214,12 @@ impl Redis {
                 return;
             };
             let written = async {
-                let epoch: Option<u64> = tier.client.get(tier.epoch_key()).await?;
-                let mut blob = epoch.unwrap_or(0).to_le_bytes().to_vec();
+                let number: String =
+                    (tier
+                        .client
+                        .eval(log::LAST, vec![tier.log_key()], Vec::<String>::new()))
+                    .await?;
+                let mut blob = number.parse().unwrap_or(0_u64).to_le_bytes().to_vec();
                 blob.extend_from_slice(&bytes);
                 let millis = i64::try_from(ttl.unwrap_or(KEPT).as_millis()).unwrap_or(i64::MAX);
                 let expires = Some(Expiration::PX(millis.max(1)));
@@ -197,9 +232,9 @@ impl Redis {
         }));
     }
 
-    /// Voids all that is kept, for all processes: now, or as soon as Redis can be told.
-    pub async fn forget(&self) {
-        self.untold.store(true, Ordering::Release);
+    /// Voids what is to be forgotten, for all processes: now, or as soon as Redis can be told.
+    pub async fn forget(&self, scope: Scope) {
+        self.untold().push(scope);
         self.tell().await;
     }
 
@@ -207,12 +242,33 @@ impl Redis {
         if self.breaker.is_resting() {
             return false;
         }
-        let told = Box::pin(self.client.incr::<u64, _>(self.epoch_key()));
+        let _telling = self.telling.lock().await;
+        let scopes = mem::take(&mut *self.untold());
+        let entries: Vec<String> = (scopes.iter())
+            .map(|scope| scope.to_wire().to_string())
+            .collect();
+        if entries.is_empty() {
+            return true;
+        }
+        let told = Box::pin(self.client.eval::<String, _, _, _>(
+            log::ADD,
+            vec![self.log_key()],
+            entries,
+        ));
         let told = self.within(DEADLINE * 4, told).await.is_some();
-        if told {
-            self.untold.store(false, Ordering::Release);
+        if !told {
+            let mut untold = self.untold();
+            let newer = mem::replace(&mut *untold, scopes);
+            untold.extend(newer);
         }
         told
+    }
+
+    /// Closes the connection.
+    pub async fn close(&self) {
+        // Where that fails it is closed with this value.
+        let _ = tokio::time::timeout(PATIENCE, self.client.quit()).await;
+        self.connection.abort();
     }
 
     /// The part of `CacheStats`.
@@ -245,8 +301,12 @@ impl Redis {
         format!("{}{name}", self.prefix)
     }
 
-    fn epoch_key(&self) -> String {
-        format!("{}epoch", self.prefix)
+    fn log_key(&self) -> String {
+        format!("{}forgotten", self.prefix)
+    }
+
+    fn untold(&self) -> MutexGuard<'_, Vec<Scope>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
