@@ -1651,6 +1651,8 @@ export interface CacheStats {
    * `untold`: what could not be told yet.
    */
   peers: { listening: boolean; received: number; untold: number }
+  /** Bounded answers that were brought up to date in the background before their time was over. */
+  refreshes: number
   /** Coalesced concurrent requests that waited for one execution. */
   coalesced: number
 }
@@ -1684,9 +1686,10 @@ export interface IQueryCache {
   optimize(): Promise<void>
   /**
    * Fills the cache with the answers to these queries, a few at a time. None runs where one is
-   * malformed.
+   * malformed. Without queries: to those that asked for the cache lately, in this client, and where
+   * `cache.persistent` is set in other and earlier processes; 200 at most.
    */
-  warmup(queries: readonly EventQuery[]): Promise<void>
+  warmup(queries?: readonly EventQuery[]): Promise<void>
   /** The key under which a query's result is kept. */
   keyOf(query: EventQuery): string
 }

@@ -169,6 +169,21 @@ it('is told once the server can be reached', async () => {
   await until('nothing untold', async () => ((await cut.cache.getCacheStats()).peers.untold === 0 ? true : undefined))
 })
 
+it('a hot bounded answer is refreshed before its time is over', async () => {
+  const hot = await database.connect()
+  const query = () => hot.query().orderBy('timestamp').limit(40).cache('2 seconds').execute()
+  expect((await query()).cache).toBe('miss')
+  const checked = performance.now()
+  await until('a refresh', async () => {
+    await query()
+    return (await hot.cache.getCacheStats()).refreshes > 0 ? true : undefined
+  })
+  // Not before it was nearly over, and by nobody who waits.
+  expect(performance.now() - checked).toBeGreaterThan(1400)
+  const { misses, deltas } = await hot.cache.getCacheStats()
+  expect([misses, deltas]).toEqual([1, 0])
+})
+
 it('leaves no connection behind', async () => {
   const own = await TestDatabase.create({ events: 10 })
   try {

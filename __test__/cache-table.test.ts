@@ -167,6 +167,33 @@ it('a table that is locked, missing, or not to be written is seen in the statist
   expect((await list(only, 4).execute()).rows).toEqual(read.rows.slice(0, 4))
 })
 
+it('warms up from what was asked for lately, in earlier processes too', async () => {
+  const a = await fresh()
+  await list(a, 31).execute()
+  await perHour(a).cache('1 hour').execute()
+  await a
+    .query()
+    .limit(1)
+    .cache({ consistency: 'session', token: (await list(a, 1).execute()).token })
+    .execute()
+  await a.query().limit(2).execute()
+  await a.close()
+  await database.admin.query(
+    `INSERT INTO query_cache (query_key, query_hash, result_data, expires_at)
+     VALUES ('events:odd', '', '{"query": "{\\"nonsense\\": 1}"}', now() + interval '1 h')`
+  )
+  const b = await fresh()
+  await b.cache.warmup()
+  expect(await told(b)).toMatchObject({ hits: 3, misses: 0 })
+  expect((await list(b, 31).execute()).cache).toBe('memory')
+  expect((await perHour(b).cache('1 hour').execute()).cache).toBe('memory')
+  // And in this one, after all was forgotten.
+  await b.cache.clear()
+  expect(await kept()).toEqual([])
+  await b.cache.warmup()
+  expect((await perHour(b).cache('1 hour').execute()).cache).toBe('memory')
+})
+
 it('leaves no connection behind', async () => {
   const other = await TestDatabase.create({ events: 50 })
   try {

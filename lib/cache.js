@@ -10,6 +10,8 @@ const { encodeQuery } = require('./wire.js')
 
 /** Queries that a warm-up runs at once. */
 const LANES = 4
+/** Queries of the recorded workload that it runs at most. */
+const MOST_WARMED = 200
 
 class QueryCache {
   #core
@@ -76,6 +78,7 @@ class QueryCache {
   }
 
   async warmup(queries) {
+    if (queries === undefined) return this.#warmUsual()
     if (!Array.isArray(queries))
       throw new EventsError('INVALID_QUERY', 'queries: must be a list of queries', { path: 'queries' })
     // All are read before the first one runs: a mistake in the last is no reason to have run the others.
@@ -85,11 +88,34 @@ class QueryCache {
       this.keyOf(query)
       return new Call(native, encodeQuery(cached(query)), { bigints })
     })
-    let next = 0
-    const lane = async () => {
-      while (next < calls.length) await execute(calls[next++])
-    }
-    await Promise.all(Array.from({ length: Math.min(LANES, calls.length) }, lane))
+    await run(calls)
+  }
+
+  /** What the cache was asked for lately, but for what is no query here any more, or waits for a token. */
+  async #warmUsual() {
+    const { native, bigints } = this.#core
+    const { queries } = unwrap(await this.#cache.workload(MOST_WARMED))
+    const calls = queries.filter(
+      query => isQuery(this.#cache.keyOf(query)) && JSON.parse(query).hints?.cache?.token === undefined
+    )
+    await run(calls.map(query => new Call(native, query, { bigints })))
+  }
+}
+
+/** Some at once. */
+async function run(calls) {
+  let next = 0
+  const lane = async () => {
+    while (next < calls.length) await execute(calls[next++])
+  }
+  await Promise.all(Array.from({ length: Math.min(LANES, calls.length) }, lane))
+}
+
+function isQuery(answer) {
+  try {
+    return unwrap(answer) !== undefined
+  } catch {
+    return false
   }
 }
 

@@ -26,9 +26,9 @@ class EventsClient {
     this.#server = server
     this.optimizer = new Optimizer(core)
     this.analytics = new Analytics(core)
-    this.monitor = new PerformanceMonitor(core.monitor, core.indexes)
     this.indexes = new IndexManager(core.indexes)
     this.cache = new QueryCache(core)
+    this.monitor = new PerformanceMonitor(core.monitor, core.indexes, this.cache)
     Object.freeze(this)
   }
 

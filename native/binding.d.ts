@@ -52,6 +52,8 @@ export declare class NativeCache {
    * as the others can be told.
    */
   forget(kind: string, name: string): Promise<string>
+  /** The queries that asked for the cache lately, as `{"queries": [JSON texts]}`. */
+  workload(most: number): Promise<string>
   /** Drops what has expired. */
   optimize(): Promise<string>
   /** `CacheStats`. */

@@ -22,12 +22,17 @@ export class TestRedis {
   private constructor(
     readonly port: number,
     private readonly directory: string,
-    private readonly password: string
+    private readonly password: string,
+    /** Another free port, for TLS. */
+    readonly secondPort: number,
+    private readonly more: readonly string[]
   ) {}
 
-  /** A server that is ready. */
-  static async start(password = '') {
-    const redis = new TestRedis(await freePort(), await mkdtemp(join(tmpdir(), 'tamma-redis-')), password)
+  /** A server that is ready. `more` are arguments of its own, made with the second port. */
+  static async start(password = '', more: (secondPort: number) => readonly string[] = () => []) {
+    const [port, second] = [await freePort(), await freePort()]
+    const directory = await mkdtemp(join(tmpdir(), 'tamma-redis-'))
+    const redis = new TestRedis(port, directory, password, second, more(second))
     await redis.run()
     return redis
   }
@@ -48,7 +53,8 @@ export class TestRedis {
       '--save',
       '',
       '--appendonly',
-      'no'
+      'no',
+      ...this.more
     ]
     if (this.password) args.push('--requirepass', this.password)
     const child = spawn('redis-server', args, { stdio: 'ignore' })

@@ -16,11 +16,11 @@ const CONNECTION_OPTIONS = Object.freeze({
  * Connects, runs `work` and closes, whatever happens in between.
  * @template T
  * @param {Record<string, any>} values
- * @param {{ signal: AbortSignal, migrate?: boolean, command: string }} options
+ * @param {{ signal: AbortSignal, migrate?: boolean, command: string, connect?: import('../../index').ConnectOptions }} options
  * @param {(client: import('../../index').EventsClient) => Promise<T>} work
  * @returns {Promise<T>}
  */
-async function withClient(values, { signal, migrate, command }, work) {
+async function withClient(values, { signal, migrate, command, connect: more }, work) {
   if (values.url !== undefined && values.embedded !== undefined) {
     throw new UsageError('--url and --embedded exclude each other', command)
   }
@@ -32,7 +32,8 @@ async function withClient(values, { signal, migrate, command }, work) {
   const client = await connect({
     ...(values.url !== undefined && { url: values.url }),
     ...(values.embedded !== undefined && { embedded: { directory: values.embedded } }),
-    ...(migrate && { migrate })
+    ...(migrate && { migrate }),
+    ...more
   })
   try {
     signal.throwIfAborted()

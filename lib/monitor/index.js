@@ -37,14 +37,17 @@ async function written(to, html) {
 class PerformanceMonitor {
   #native
   #indexes
+  #cache
 
   /**
    * @param {import('../../native/binding').NativeMonitor} native
    * @param {import('../../native/binding').NativeIndexes} indexes
+   * @param {import('../../index').IQueryCache} cache
    */
-  constructor(native, indexes) {
+  constructor(native, indexes, cache) {
     this.#native = native
     this.#indexes = indexes
+    this.#cache = cache
   }
 
   /** What the report says of indexes; nothing where the database does not answer, which health tells. */
@@ -103,6 +106,7 @@ class PerformanceMonitor {
       changes: unwrap(this.#native.knownPlanChanges()),
       pool: this.getPool(),
       health: await this.getHealth(),
+      cache: await this.#cache.getCacheStats(),
       ...(await this.#ofIndexes())
     })
     if (to !== undefined) await written(to, html)

@@ -38,6 +38,7 @@ th { color: var(--dim); font-weight: 600 } .n { text-align: right; font-variant-
  * @property {readonly Partial<QueryStats>[]} slow
  * @property {readonly (import('../../index').PlanChange & { queryText?: string })[]} [changes] where plans are followed
  * @property {readonly import('../../index').IndexAnalysis[]} [indexes]
+ * @property {import('../../index').CacheStats} [cache]
  * @property {readonly { at: string, by: string, action: string, index: string, reason: string }[]} [decisions]
  */
 
@@ -59,6 +60,12 @@ const FINGERPRINT = [
   { name: 'rows', kind: 'number', of: row => count(row.rows) },
   { name: 'errors', kind: 'number', needs: 'errors', of: row => count(row.errors) },
   {
+    name: 'from the cache',
+    kind: 'number',
+    needs: 'cacheHitRate',
+    of: row => (row.cacheHitRate > 0 ? share(row.cacheHitRate) : '–')
+  },
+  {
     name: 'indexes',
     needs: 'indexesUsed',
     kind: 'names',
@@ -73,6 +80,7 @@ const FINGERPRINT = [
   { name: 'statement', kind: 'code', of: row => row.queryText }
 ]
 
+const share = part => `${Math.round(part * 1000) / 10} %`
 const short = hash => hash.slice(0, 8)
 const mean = value => (value > 0 ? duration(value) : '–')
 const CHANGE = [
@@ -118,6 +126,42 @@ function section(title, rows, body, none) {
   return `<h2>${escaped(title)}</h2>\n${rows.length === 0 ? `<p>${escaped(none)}</p>` : body()}`
 }
 
+const TIER = [
+  { name: 'tier', of: row => row.name },
+  { name: 'hits', kind: 'number', of: row => count(row.hits) },
+  { name: 'misses', kind: 'number', of: row => count(row.misses) },
+  { name: 'errors', kind: 'number', of: row => count(row.errors), tone: row => (row.errors > 0 ? 'bad' : undefined) },
+  { name: 'state', kind: 'names', of: row => row.state }
+]
+
+/** What the cache kept, and what that was good for. */
+function cacheSection(cache) {
+  const { hits, deltas, misses, redis, table: kept, peers } = cache
+  const asked = hits + deltas + misses
+  const figures = [
+    ['from the cache', share(cache.hitRate)],
+    ['true · brought up to date · read anew', [hits, deltas, misses].map(count).join(' · ')],
+    ['database time saved', `${duration(cache.savedTime)} (${share(cache.costSavingsRatio)})`],
+    ['answers in memory', count(cache.entries)],
+    ['memory · limit', `${bytes(cache.memoryBytes)} · ${bytes(cache.maxMemoryBytes)}`],
+    [
+      'made room · too large · forgotten',
+      [cache.evictions, cache.rejected, cache.invalidations].map(count).join(' · ')
+    ],
+    ['waited for another', count(cache.coalesced)],
+    ['refreshed ahead', count(cache.refreshes)]
+  ]
+  const tiers = [
+    redis.enabled && { ...redis, name: 'Redis', state: redis.connected ? 'connected' : 'not connected' },
+    kept.enabled && { ...kept, name: 'query_cache', state: kept.problem ?? `${count(kept.written)} written` }
+  ].filter(Boolean)
+  const tile = ([name, value]) => `<div class="tile"><b>${escaped(value)}</b><span>${escaped(name)}</span></div>`
+  const body = () =>
+    `<div class="tiles">\n${figures.map(tile).join('\n')}\n</div>\n${tiers.length > 0 ? table(tiers, TIER) : ''}` +
+    `<p>${peers.listening ? 'Hears what other processes forget.' : 'Does not hear what other processes forget.'}</p>`
+  return section('Cache', asked > 0 ? [cache] : [], body, 'No query has asked for it.')
+}
+
 /** @param {ReportData} data */
 function page({
   title,
@@ -131,7 +175,8 @@ function page({
   slow,
   changes,
   indexes,
-  decisions = []
+  decisions = [],
+  cache
 }) {
   const tile = ([name, value]) => `<div class="tile"><b>${escaped(value)}</b><span>${escaped(name)}</span></div>`
   const health =
@@ -160,6 +205,7 @@ ${section('What took the most time', fingerprints, () => table(fingerprints, col
 ${changes === undefined ? '' : section('Plans that changed', changes, () => table(changes, CHANGE), 'No plan has changed.')}
 ${section('Running now', running, () => table(running, columnsOf(QUERY, running)), 'Nothing runs.')}
 ${section('The slowest', slow, () => table(slow, QUERY), 'No query was slow.')}
+${cache === undefined ? '' : cacheSection(cache)}
 ${indexes === undefined ? '' : section('Indexes', indexes, () => table(indexes, INDEX), 'There are none.')}
 ${decisions.length === 0 ? '' : section('What was decided about indexes', decisions, () => table(decisions, DECISION), '')}
 </body>
@@ -172,9 +218,21 @@ const SHOWN = 25
 
 /**
  * The report of a client, from what its monitor holds.
- * @param {{ history: any, fingerprints: FingerprintStats[], running: QueryStats[], slow: QueryStats[], changes: import('../../index').PlanChange[], texts: Map<string, string>, pool: import('../../index').PoolStats, health: import('../../index').HealthReport, indexes?: import('../../index').IndexAnalysis[], decisions?: ReportData['decisions'] }} seen
+ * @param {{ history: any, fingerprints: FingerprintStats[], running: QueryStats[], slow: QueryStats[], changes: import('../../index').PlanChange[], texts: Map<string, string>, pool: import('../../index').PoolStats, health: import('../../index').HealthReport, indexes?: import('../../index').IndexAnalysis[], decisions?: ReportData['decisions'], cache?: import('../../index').CacheStats }} seen
  */
-function clientReport({ history, fingerprints, texts, running, slow, changes, pool, health, indexes, decisions }) {
+function clientReport({
+  history,
+  fingerprints,
+  texts,
+  running,
+  slow,
+  changes,
+  pool,
+  health,
+  indexes,
+  decisions,
+  cache
+}) {
   const { totals, latency, slots, slotSeconds } = history
   const ended = totals.done + totals.cancelled + totals.timeout + totals.failed
   return page({
@@ -207,7 +265,8 @@ function clientReport({ history, fingerprints, texts, running, slow, changes, po
     slow: slow.slice(0, SHOWN),
     changes: changes.slice(0, SHOWN).map(change => ({ ...change, queryText: texts.get(change.fingerprint) })),
     indexes,
-    decisions
+    decisions,
+    cache
   })
 }
 

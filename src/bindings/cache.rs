@@ -79,6 +79,16 @@ impl NativeCache {
         })
     }
 
+    /// The queries that asked for the cache lately, as `{"queries": [JSON texts]}`.
+    #[napi(catch_unwind, ts_return_type = "Promise<string>")]
+    pub fn workload(&self, env: Env, most: u32) -> Result<Made> {
+        let (engine, cache) = (Arc::clone(&self.engine), Arc::clone(&self.cache));
+        promised(&self.port, env, async move {
+            let queries = cache.workload(&engine, most as usize).await?;
+            Ok(json!({ "queries": queries }))
+        })
+    }
+
     /// Drops what has expired.
     #[napi(catch_unwind, ts_return_type = "Promise<string>")]
     pub fn optimize(&self, env: Env) -> Result<Made> {

@@ -147,6 +147,22 @@ impl Cache {
         self.by_hand.held.invalidate_all();
     }
 
+    /// The queries that asked for the cache lately, here and, by the table, in other processes and earlier
+    /// ones: what a warm-up begins with.
+    ///
+    /// # Errors
+    /// Why the server could not be asked. That there is no such table, or no right to read it, is none.
+    pub async fn workload(&self, engine: &Engine, most: usize) -> Result<Vec<String>> {
+        let mut texts = table::queries(engine, most).await?;
+        for text in self.plans.texts() {
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
+        texts.truncate(most);
+        Ok(texts)
+    }
+
     /// Drops what has expired, here and in the database.
     ///
     /// # Errors

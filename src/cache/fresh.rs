@@ -49,6 +49,14 @@ impl Needed {
         }
     }
 
+    /// Whether an answer that will do now has little time left.
+    pub fn is_nearly_over(&self, answer: &Answer) -> bool {
+        match self {
+            Self::Bounded(bound) => answer.checked.elapsed() > *bound / 4 * 3,
+            Self::Strict | Self::Session(_) => false,
+        }
+    }
+
     /// Whether an answer without a stamp, of which only the age is known, can ever do.
     pub const fn allows_inexact(&self) -> bool {
         matches!(self, Self::Bounded(_))

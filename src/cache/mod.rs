@@ -5,6 +5,7 @@
 //! statement over an index, whether anything is new, and merges it. `sql::exact` has the statements,
 //! [`stamp`] the rules by which an entry is believed, [`slot`] who asks when, [`attempt`] the run.
 
+mod ahead;
 mod answer;
 mod attempt;
 mod blob;
@@ -63,6 +64,7 @@ pub struct Cache {
     redis: Option<Arc<redis::Redis>>,
     table: Option<Arc<table::Table>>,
     peers: Arc<peers::Peers>,
+    ahead: ahead::Ahead,
     slots: Slots,
     plans: Plans,
     /// Why answers can't be exact for now, and until when nothing else is tried.
@@ -102,6 +104,7 @@ impl Cache {
             redis,
             table,
             peers: peers::Peers::new(engine),
+            ahead: ahead::Ahead::new(),
             stats,
             memory,
             slots: Slots::default(),
@@ -313,6 +316,7 @@ impl Cache {
             |table| table.told(),
         );
         told["peers"] = self.peers.told();
+        told["refreshes"] = self.ahead.done.get().into();
         told
     }
 

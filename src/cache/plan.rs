@@ -273,6 +273,14 @@ impl Plans {
         Ok(Some(plan))
     }
 
+    /// The texts that are known, those asked for lately first.
+    pub fn texts(&self) -> Vec<String> {
+        let halves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (halves.newer.keys().chain(halves.older.keys()))
+            .map(ToString::to_string)
+            .collect()
+    }
+
     fn known(&self, text: &str) -> Option<Arc<Plan>> {
         let mut halves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = halves.newer.get(text) {

@@ -160,21 +160,20 @@ pub async fn forget(
     scope: &Scope,
 ) -> Result<(), sqlx::Error> {
     let entries = entries(table);
-    let names: Vec<String> = match scope {
-        Scope::Key(name) => vec![name.clone()],
-        _ => {
-            // Tags stand in what is kept, which is large.
-            let tags = match scope {
-                Scope::Pattern(_) => "result_data->'tags'",
-                _ => "NULL::jsonb",
-            };
-            let sql = format!("SELECT query_key, {tags} FROM {entries}");
-            let found = sqlx::query(text(sql))
-                .persistent(false)
-                .fetch_all(&mut *driver)
-                .await?;
-            covered(&found, scope)?
-        }
+    let names: Vec<String> = if let Scope::Key(name) = scope {
+        vec![name.clone()]
+    } else {
+        // Tags stand in what is kept, which is large.
+        let tags = match scope {
+            Scope::Pattern(_) => "result_data->'tags'",
+            _ => "NULL::jsonb",
+        };
+        let sql = format!("SELECT query_key, {tags} FROM {entries}");
+        let found = sqlx::query(text(sql))
+            .persistent(false)
+            .fetch_all(&mut *driver)
+            .await?;
+        covered(&found, scope)?
     };
     if names.is_empty() {
         return Ok(());
@@ -206,6 +205,26 @@ fn covered(rows: &[PgRow], scope: &Scope) -> Result<Vec<String>, sqlx::Error> {
         }
     }
     Ok(names)
+}
+
+/// The queries whose answers are kept, those of most use first.
+pub async fn queries(
+    driver: &mut PgConnection,
+    table: &TableNames,
+    most: i64,
+) -> Result<Vec<String>, sqlx::Error> {
+    let sql = format!(
+        "SELECT result_data->>'query' FROM {} WHERE expires_at > now() \
+           AND result_data->'query' IS NOT NULL AND split_part(query_key, ':', 1) = $1 \
+         ORDER BY hit_count DESC, last_accessed DESC NULLS LAST LIMIT $2",
+        entries(table)
+    );
+    sqlx::query_scalar(text(sql))
+        .persistent(false)
+        .bind(&table.name)
+        .bind(most)
+        .fetch_all(driver)
+        .await
 }
 
 /// Says something to all who listen.

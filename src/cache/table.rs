@@ -304,6 +304,27 @@ pub async fn prune(engine: &Engine, budget: u64) -> Result<(), Error> {
     }
 }
 
+/// The queries whose answers the table keeps, those of most use first.
+///
+/// # Errors
+/// Why the server could not be asked. That there is no such table, or no right to read it, is none.
+pub async fn queries(engine: &Engine, most: usize) -> Result<Vec<String>, Error> {
+    if engine.pool.is_closed() {
+        return Err(Error::Closed);
+    }
+    let reading = async {
+        let mut driver = store::connect(&engine.config.server).await?;
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let found = store::queries(&mut driver, &engine.target().table, most).await;
+        store::close(driver).await;
+        found
+    };
+    match reading.await.map_err(fault) {
+        Err(Error::Database { sql_state, .. }) if store::is_barred(&sql_state) => Ok(Vec::new()),
+        outcome => outcome,
+    }
+}
+
 async fn prune_on(
     driver: &mut PgConnection,
     engine: &Engine,

@@ -26,6 +26,8 @@ pub struct Fingerprint {
     pub rows: u64,
     /// How long the runs took.
     pub times: Histogram,
+    /// Runs that the cache had a part in, and those of them that were not read anew.
+    pub cached: (u64, u64),
     last: Instant,
 }
 
@@ -35,6 +37,19 @@ pub struct Fingerprints {
     known: HashMap<u64, Fingerprint>,
     /// How many had to go.
     pub evicted: u64,
+}
+
+impl Fingerprint {
+    /// The share of the runs that the cache had a part in, and that were not read anew.
+    #[allow(clippy::cast_precision_loss)] // A share, for people.
+    pub fn hit_rate(&self) -> f64 {
+        let (runs, hits) = self.cached;
+        if runs == 0 {
+            0.0
+        } else {
+            hits as f64 / runs as f64
+        }
+    }
 }
 
 impl Fingerprints {
@@ -50,11 +65,16 @@ impl Fingerprints {
                 errors: 0,
                 rows: 0,
                 times: Histogram::default(),
+                cached: (0, 0),
                 last: run.started,
             });
         fingerprint.errors += u64::from(run.status.is_error());
         fingerprint.rows += run.rows;
         fingerprint.times.record(run.elapsed);
+        if run.cache != "off" {
+            fingerprint.cached.0 += 1;
+            fingerprint.cached.1 += u64::from(run.cache != "miss");
+        }
         fingerprint.last = fingerprint.last.max(run.started);
     }
 

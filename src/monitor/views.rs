@@ -137,7 +137,7 @@ impl Monitor {
                     "p99": one.times.quantile(0.99),
                     "maxTime": one.times.longest(),
                     "rows": one.rows,
-                    "cacheHitRate": 0,
+                    "cacheHitRate": one.hit_rate(),
                     "indexesUsed": indexes,
                     "planHashes": hashes,
                 })

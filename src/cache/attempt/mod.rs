@@ -102,6 +102,9 @@ impl Cached {
         if let Some(answer) = self.cache.kept(key).filter(will_do) {
             stats.hits.add(1);
             stats.price(answer.cost, frame.started.elapsed());
+            if self.needed.is_nearly_over(&answer) {
+                self.cache.refresh(frame.engine, &self.plan);
+            }
             return Ok(self.serve(frame, &answer, Outcome::Memory, None).await);
         }
         let slot = self.cache.slots.of(key);
