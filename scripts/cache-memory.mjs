@@ -5,11 +5,15 @@
 // 2048 MB through 256 MB unless told. Fails where the process grows by 300 MB or more (for other limits: by the
 // limit and 44 MB), or, from 128 MB on, by what is more than 10 % beside what the cache says that it takes: below
 // that the heap of JavaScript is too large a share.
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 
 const require = createRequire(import.meta.url)
 const { connect } = require('../index.js')
+const { startEmbedded } = require('../lib/embedded/index.js')
 const { values } = parseArgs({
   options: { through: { type: 'string', default: '2048' }, limit: { type: 'string', default: '256' } }
 })
@@ -49,8 +53,11 @@ async function send(client, bytes, from) {
 /** About what a row is as JSON. */
 const BYTES = 400
 
-const url = process.env.TAMMA_TEST_DATABASE_URL
-const options = { ...(url && { url }), table: { name: 'cache_memory' } }
+const given = process.env.TAMMA_TEST_DATABASE_URL
+const directory = given ?? (await mkdtemp(join(tmpdir(), 'tamma-memory-')))
+if (!given) await chmod(directory, 0o755) // as root, the server runs as another user, who has to come in
+const server = given ? undefined : await startEmbedded({ directory: join(directory, 'database'), persistent: false })
+const options = { url: given ?? server.url, table: { name: 'cache_memory' } }
 const filler = await connect({ ...options, migrate: true })
 const warm = await connect({ ...options, cache: { maxMemoryBytes: MB } })
 const full = await connect({ ...options, cache: { maxMemoryBytes: limit } })
@@ -90,4 +97,6 @@ try {
     process.exitCode = 1
 } finally {
   await Promise.all([filler.close(), warm.close(), full.close()])
+  await server?.stop()
+  if (server) await rm(directory, { recursive: true, force: true })
 }
