@@ -75,21 +75,26 @@ async function alone(context) {
 }
 
 async function linear(context) {
-  const size = context.quick ? 50_000 : 1_000_000
+  const sizes = (context.quick ? [25_000, 50_000] : [500_000, 1_000_000, 2_000_000, 4_000_000]).map(size => ({
+    size,
+    seconds: Infinity
+  }))
   await withNative(context, async native => {
     for (const [text, bits] of LINEAR) {
-      const time = async events => {
-        let best = Infinity
-        for (let round = 0; round < context.rounds(5); round++)
-          best = Math.min(best, (await native.match(pattern(text), events, 1, bits)).seconds)
-        return best
+      // The quickest pass of all rounds, sizes in turn: what a neighbour takes is not the matcher's.
+      for (const taken of sizes) taken.seconds = Infinity
+      for (let round = 0; round < context.rounds(5); round++) {
+        for (const taken of sizes) {
+          const { seconds } = await native.match(pattern(text), taken.size, 1, bits)
+          taken.seconds = Math.min(taken.seconds, seconds)
+        }
       }
-      const [half, full] = [await time(size / 2), await time(size)]
+      const doublings = sizes.slice(1).map(({ seconds }, i) => seconds / sizes[i].seconds)
       context.report({
-        case: `${text}, twice the events of one key`,
+        case: `${text}, twice the events of one key, the worst of ${sizes.map(({ size }) => size / 1e6).join(', ')} million`,
         unit: 'times as long',
         higherIsBetter: false,
-        ours: full / half,
+        ours: Math.max(...doublings),
         peers: {},
         ratio: null,
         ...(context.quick ? {} : { limit: 2.3 })
@@ -99,26 +104,29 @@ async function linear(context) {
 }
 
 const TYPES = ['STEP.A', 'STEP.B', 'STEP.C', 'NOISE.X']
-/** Keys of about a hundred events; of the rare steps only one key in a hundred has one. */
+/**
+ * Keys of about a hundred events. Where a step is rare, one key in a hundred has it, and so all steps. The key is that
+ * of the migrations' own index.
+ */
 const fill = (rows, rare) => `
   INSERT INTO events (event_id, event_type, "timestamp", tags, metadata, data)
   SELECT ('018bcfe5-6800-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid,
-         CASE WHEN ${rare} AND (i % 4 = 2) AND (hashint8(i % ${Math.max(1, Math.round(rows / 100))}) % 100 <> 0) THEN 'NOISE.X'
+         CASE WHEN ${rare} AND abs(hashint8(i)) % 4 = 2 AND hashint8(i % ${Math.max(1, Math.round(rows / 100))}) % 100 <> 0 THEN 'NOISE.X'
               ELSE ('{${TYPES.join(',')}}'::text[])[1 + abs(hashint8(i)) % 4] END,
          timestamptz '2024-01-01Z' + i * interval '1 second',
-         jsonb_build_object('k', 'key-' || i % ${Math.max(1, Math.round(rows / 100))}), '{}', jsonb_build_object('n', i)
+         jsonb_build_object('issueId', 'key-' || i % ${Math.max(1, Math.round(rows / 100))}), '{}', jsonb_build_object('n', i)
   FROM generate_series(0, ${rows} - 1) AS i`
 
 const where = type => ({ eventTypes: [type] })
 const SEQUENCE = {
-  by: ['tags.k'],
+  by: ['tags.issueId'],
   steps: [{ where: where('STEP.A') }, { where: where('STEP.B') }, { where: where('STEP.C') }]
 }
 /** The same by window functions: the last A before each B, and the last such B before each C. */
 const WINDOWS = `
   WITH masks AS (
-    SELECT tags->>'k' AS k, "timestamp" AS t, event_id AS i, event_type AS e FROM events
-    WHERE event_type IN ('STEP.A', 'STEP.B', 'STEP.C') AND tags->>'k' IS NOT NULL),
+    SELECT tags->>'issueId' AS k, "timestamp" AS t, event_id AS i, event_type AS e FROM events
+    WHERE event_type IN ('STEP.A', 'STEP.B', 'STEP.C') AND tags->>'issueId' IS NOT NULL),
   ab AS (SELECT *, max(t) FILTER (WHERE e = 'STEP.A') OVER w AS a FROM masks WINDOW w AS (PARTITION BY k ORDER BY t, i)),
   abc AS (SELECT *, max(t) FILTER (WHERE e = 'STEP.B' AND a IS NOT NULL) OVER w AS b FROM ab WINDOW w AS (PARTITION BY k ORDER BY t, i))
   SELECT count(*) FROM abc WHERE e = 'STEP.C' AND b IS NOT NULL`
@@ -132,12 +140,13 @@ async function whole(context) {
     const client = await loadPackage().connect({ url })
     try {
       await admin.query(fill(rows, rare))
-      await admin.query('ANALYZE events')
+      // As autovacuum leaves it: no reader pays for hint bits.
+      await admin.query('VACUUM (ANALYZE) events')
       const query = client.query().sequence(SEQUENCE)
       // What each event of a step costs to send in order, with nothing made of it.
-      const copy = `COPY (SELECT tags->>'k' COLLATE "C" AS k, "timestamp" AS t, event_id AS i,
+      const copy = `COPY (SELECT tags->>'issueId' COLLATE "C" AS k, "timestamp" AS t, event_id AS i,
         (CASE WHEN event_type = 'STEP.A' THEN 1 ELSE 0 END | CASE WHEN event_type = 'STEP.B' THEN 2 ELSE 0 END | CASE WHEN event_type = 'STEP.C' THEN 4 ELSE 0 END)::int8 AS m
-        FROM events WHERE event_type IN ('STEP.A', 'STEP.B', 'STEP.C') AND tags->>'k' IS NOT NULL ORDER BY 1, 2, 3) TO STDOUT (FORMAT binary)`
+        FROM events WHERE event_type IN ('STEP.A', 'STEP.B', 'STEP.C') AND tags->>'issueId' IS NOT NULL ORDER BY 1, 2, 3) TO STDOUT (FORMAT binary)`
       const after = work => () => perSecond(() => work().then(() => rows))
       const contenders = {
         [OURS]: after(() => query.limit(1).execute()),
@@ -196,7 +205,7 @@ async function inJavaScript(client) {
   const states = new Map()
   let matches = 0
   for (const { event_type: type, tags } of rows) {
-    const state = states.get(tags.k) ?? [false, false]
+    const state = states.get(tags.issueId) ?? [false, false]
     if (type === 'STEP.C' && state[1]) {
       matches++
       state[1] = false
@@ -204,7 +213,7 @@ async function inJavaScript(client) {
       state[0] = false
       state[1] = true
     } else if (type === 'STEP.A') state[0] = true
-    states.set(tags.k, state)
+    states.set(tags.issueId, state)
   }
   return matches
 }

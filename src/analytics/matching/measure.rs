@@ -1,6 +1,6 @@
 //! The matchers alone, over events made in memory: for the benchmarks.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value as Wire, json};
 
@@ -9,7 +9,12 @@ use super::{Events, sequence};
 use crate::model::{Error, Result, catalog::Catalog};
 use crate::query::{EventQuery, matching::Matching};
 
-/// Finds the matches of a query among so many events, in so many partitions. Each event has one of the
+/// A pass of a few milliseconds is repeated until one was not interrupted: about so long, and so often.
+const LONG_ENOUGH: Duration = Duration::from_millis(200);
+const MAX_PASSES: usize = 100;
+
+/// Finds the matches of a query among so many events, in so many partitions, again and again, and tells
+/// how long the quickest pass took. Each event has one of the
 /// conditions or none; `bits` are those that occur, all where it is 0. Values are a walk of small steps.
 ///
 /// # Errors
@@ -55,37 +60,50 @@ pub fn measure(query: &str, events: u32, partitions: u32, bits: u64) -> Result<W
         _ => None,
     };
     let mut reach = matcher.as_ref().map(Matcher::reach);
-    let begun = Instant::now();
-    let mut found = 0_u64;
-    for from in (0..masks.len()).step_by(each) {
-        let to = (from + each).min(masks.len());
-        let events = Events {
-            times: &times[from..to],
-            masks: &masks[from..to],
-        };
-        match &query.matching {
-            Some(Matching::Sequence(sequence)) => {
-                sequence::find(sequence, events, i64::MAX, &mut |_, _| {
-                    found += 1;
-                    Ok(())
-                })?;
-            }
-            Some(Matching::Pattern(_)) => {
-                let table = Table {
-                    events,
-                    values: &values[from * width..to * width],
-                    width,
-                };
-                if let (Some(matcher), Some(reach)) = (&matcher, &mut reach) {
-                    matcher.find(table, reach, &mut |_| {
+    let mut pass = || -> Result<u64> {
+        let mut found = 0_u64;
+        for from in (0..masks.len()).step_by(each) {
+            let to = (from + each).min(masks.len());
+            let events = Events {
+                times: &times[from..to],
+                masks: &masks[from..to],
+            };
+            match &query.matching {
+                Some(Matching::Sequence(sequence)) => {
+                    sequence::find(sequence, events, i64::MAX, &mut |_, _| {
                         found += 1;
                         Ok(())
                     })?;
                 }
+                Some(Matching::Pattern(_)) => {
+                    let table = Table {
+                        events,
+                        values: &values[from * width..to * width],
+                        width,
+                    };
+                    if let (Some(matcher), Some(reach)) = (&matcher, &mut reach) {
+                        matcher.find(table, reach, &mut |_| {
+                            found += 1;
+                            Ok(())
+                        })?;
+                    }
+                }
+                _ => {}
             }
-            _ => {}
+        }
+        Ok(found)
+    };
+    // The first pass gets the memory from the system, which costs more than the matching of it.
+    let found = pass()?;
+    let begun = Instant::now();
+    let mut best = f64::INFINITY;
+    for _ in 0..MAX_PASSES {
+        let since = Instant::now();
+        pass()?;
+        best = best.min(since.elapsed().as_secs_f64());
+        if begun.elapsed() > LONG_ENOUGH {
+            break;
         }
     }
-    let seconds = begun.elapsed().as_secs_f64();
-    Ok(json!({ "events": masks.len(), "matches": found, "seconds": seconds }))
+    Ok(json!({ "events": masks.len(), "matches": found, "seconds": best }))
 }

@@ -55,6 +55,12 @@ impl Reach {
         self.set_has(self.at[position], step)
     }
 
+    /// How many sets are kept.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.sets.len() / self.words
+    }
+
     fn set_has(&self, set: u32, step: u32) -> bool {
         let set = set as usize * self.words;
         self.sets[set + step as usize / 64] >> (step % 64) & 1 == 1

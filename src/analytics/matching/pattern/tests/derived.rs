@@ -1,6 +1,8 @@
 //! Matches that were derived by hand from the standard, over letters.
 
 use super::{find, pattern};
+use crate::analytics::matching::pattern::{Matcher, Table};
+use crate::analytics::matching::{Events, sequence::tests::Random};
 use crate::query::matching::{Pattern, Rows, Skip, parse_pattern};
 
 /// The matches of a text over letters, as the letters of their rows: `ABx` begins with rows that were
@@ -109,4 +111,37 @@ fn matching_goes_on_where_it_is_told_to() {
     assert_eq!(omitted, ["2@1:A"]);
     let within = letters("A+ B?", "AAAB", |p| p.within = Some(1)).unwrap();
     assert_eq!(within, ["1@0:AA", "2@2:AB"]);
+}
+
+/// Reading is one step of the automaton a row: what could cost more with more rows is the automaton.
+#[test]
+fn the_automaton_does_not_grow_with_the_rows() {
+    for (text, bits) in [("(A*)*B", 1), ("A B* C*", 0b111), ("(A|B)*? C", 0b011)] {
+        let (node, names) = parse_pattern(text).unwrap();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let pattern = pattern(node, &names);
+        let matcher = Matcher::new(&pattern).unwrap();
+        let sets = |rows: i64| {
+            let times: Vec<i64> = (0..rows).collect();
+            let mut random = Random(7);
+            let masks: Vec<u64> = times.iter().map(|_| 1 << random.next(4) & bits).collect();
+            let table = Table {
+                events: Events {
+                    times: &times,
+                    masks: &masks,
+                },
+                values: &[],
+                width: 0,
+            };
+            let (mut reach, mut taken) = (matcher.reach(), 0);
+            let found = matcher.find(table, &mut reach, &mut |found| {
+                taken += found.rows.len();
+                Ok(())
+            });
+            found.unwrap();
+            assert!(taken <= masks.len(), "{text}: no row is walked over twice");
+            reach.len()
+        };
+        assert_eq!(sets(1_000), sets(200_000), "{text}");
+    }
 }
