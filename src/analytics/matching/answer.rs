@@ -6,9 +6,8 @@
 
 use std::collections::HashMap;
 
-use futures_util::{FutureExt, TryStreamExt, future::BoxFuture};
+use futures_util::{FutureExt, future::BoxFuture};
 use serde_json::Value as Wire;
-use sqlx::Row;
 use uuid::Uuid;
 
 use super::cohorts::{Funnels, Retained};
@@ -17,8 +16,7 @@ use super::partition::Partition;
 use super::patterns::Patterns;
 use super::sequences::{Sequences, page};
 use crate::exec::{
-    Batch, BigintMode, Connection, Frame, IntoAscii, Stop, Strategy, arguments, event_texts,
-    sql_text, write_value,
+    Batch, BigintMode, Connection, Frame, IntoAscii, Stop, Strategy, event_texts, write_value,
 };
 use crate::model::{Result, field::Kind};
 use crate::plan::is_contradiction;
@@ -27,8 +25,8 @@ use crate::query::{
     matching::{FunnelMode, Matching},
 };
 use crate::sql::{
-    EventSource, Statement, Target, explain,
-    matching::{self, Matched, Projection},
+    EventSource, Statement, Target,
+    matching::{self, Projection},
 };
 
 /// Events by their ids, as JSON text.
@@ -38,6 +36,13 @@ pub type Texts = HashMap<Uuid, Box<[u8]>>;
 pub trait Matches: Send + Sync {
     /// Finds the matches of a partition.
     fn partition(&mut self, partition: &Partition) -> Result<()>;
+    /// Adds those of the partitions behind its own, as another found them.
+    ///
+    /// # Errors
+    /// MATCH_LIMIT where together they are too many.
+    fn absorb(&mut self, others: Self) -> Result<()>
+    where
+        Self: Sized;
     /// All partitions were seen: puts the matches in their order.
     fn finish(&mut self);
     /// How many there are.
@@ -62,12 +67,8 @@ pub struct Answer {
     pub then: Option<Statement>,
 }
 
-/// A partition of more events is matched where it does not hold others up.
-const LARGE: usize = 20_000;
 /// Events that are fetched at a time.
 const FETCHED: usize = 2_000;
-/// Conditions whose rarity is worth asking for.
-const MAX_ESTIMATED: u32 = 8;
 
 impl Strategy for Answer {
     fn attempt<'a>(&'a self, frame: &'a Frame<'a>) -> BoxFuture<'a, Result<Batch>> {
@@ -89,6 +90,7 @@ impl Answer {
                 null_keys: false,
                 required: sequence.required(),
                 rare: 0,
+                keys: None,
             },
             Matching::Pattern(pattern) => Projection {
                 query: &self.query,
@@ -100,6 +102,7 @@ impl Answer {
                 null_keys: true,
                 required: pattern.required(),
                 rare: 0,
+                keys: None,
             },
             // Every event of a key may interrupt what must be in order.
             Matching::Funnel(funnel) => Projection {
@@ -112,6 +115,7 @@ impl Answer {
                 null_keys: false,
                 required: funnel.steps.first().map_or(0, |bit| 1 << bit),
                 rare: 0,
+                keys: None,
             },
             Matching::Retention(retention) => Projection {
                 query: &self.query,
@@ -123,11 +127,13 @@ impl Answer {
                 null_keys: false,
                 required: 1,
                 rare: 0,
+                keys: None,
             },
         }
     }
 
-    fn matches(
+    /// Nothing was found yet.
+    pub(super) fn matches(
         &self,
         kinds: Vec<Kind>,
         mode: BigintMode,
@@ -197,38 +203,7 @@ impl Answer {
         mode: BigintMode,
     ) -> Result<Box<dyn Matches + '_>, Stop> {
         let target = frame.engine.target();
-        let limits = frame.engine.config.limits;
-        let mut projection = self.projection();
-        let end = match &self.matching {
-            Matching::Sequence(sequence) if sequence.can_be_open() => {
-                time_of(connection, &matching::end(&projection, &target)).await?
-            }
-            _ => 0,
-        };
-        projection.rare = rare(connection, &projection, &target).await?;
-        let Matched { sql, binds, kinds } = matching::rows(&projection, &target);
-        let width = projection.fields.len();
-        let mut matches = (self.matches(kinds.clone(), mode, end)).map_err(Stop::Refused)?;
-        let mut partition = Partition::new(kinds, width, limits.max_result_bytes);
-        {
-            let values = arguments(&binds).map_err(Stop::Refused)?;
-            let mut rows = sqlx::query_with(sql_text(&sql), values).fetch(&mut connection.driver);
-            let mut read = 0_u64;
-            while let Some(row) = rows.try_next().await? {
-                if !partition.is_of(&row)? {
-                    look(&mut *matches, &partition).map_err(Stop::Ours)?;
-                    partition.clear();
-                }
-                partition.push(&row)?;
-                read += 1;
-                // The JavaScript thread may be the one that polls.
-                if read.is_multiple_of(512) {
-                    tokio::task::yield_now().await;
-                }
-            }
-        }
-        // No statement is running any more: the connection is in step whatever happens here.
-        look(&mut *matches, &partition).map_err(Stop::Refused)?;
+        let mut matches = self.look_for(frame, connection, mode, &target).await?;
         matches.finish();
         Ok(matches)
     }
@@ -265,56 +240,6 @@ impl Answer {
         }
         Ok(output.finish(frame, snapshot))
     }
-}
-
-fn look(matches: &mut dyn Matches, partition: &Partition) -> Result<()> {
-    if partition.times.len() < LARGE {
-        return matches.partition(partition);
-    }
-    // Long work on a thread that others wait for: they move to another.
-    tokio::task::block_in_place(|| matches.partition(partition))
-}
-
-/// The required bits that are so rare, by the server's estimate, that it pays to look for the keys
-/// that have them first.
-async fn rare(
-    connection: &mut Connection,
-    projection: &Projection<'_>,
-    target: &Target,
-) -> Result<u64, Stop> {
-    let is_keyed = projection.conditions.iter().all(|(_, key)| !key.is_empty());
-    if !is_keyed || !(2..=MAX_ESTIMATED).contains(&projection.required.count_ones()) {
-        return Ok(0);
-    }
-    let mut estimates = Vec::new();
-    for bit in (0..projection.conditions.len()).filter(|bit| projection.required >> bit & 1 == 1) {
-        let Matched { sql, binds, .. } = matching::one_condition(projection, bit, target);
-        let values = arguments(&binds).map_err(Stop::Refused)?;
-        let sql = explain::statement(&sql, false);
-        let row = sqlx::query_with(sql_text(&sql), values)
-            .fetch_one(&mut connection.driver)
-            .await?;
-        let plan: sqlx::types::Json<Wire> = row.try_get(0)?;
-        estimates.push((
-            bit,
-            plan.0[0]["Plan"]["Plan Rows"].as_f64().unwrap_or(f64::MAX),
-        ));
-    }
-    let all: f64 = estimates.iter().map(|(_, rows)| rows).sum();
-    Ok(estimates
-        .iter()
-        .filter(|(_, rows)| *rows >= 0.0 && rows * 8.0 < all && all > 1000.0)
-        .fold(0, |bits, (bit, _)| bits | 1 << bit))
-}
-
-/// The time that a statement answers; before all others where there is none.
-async fn time_of(connection: &mut Connection, statement: &Matched) -> Result<i64, Stop> {
-    let values = arguments(&statement.binds).map_err(Stop::Refused)?;
-    let row = sqlx::query_with(sql_text(&statement.sql), values)
-        .fetch_one(&mut connection.driver)
-        .await?;
-    let time = crate::exec::raw(&row, 0)?.and_then(|bytes| bytes.try_into().ok());
-    Ok(time.map_or(i64::MIN, i64::from_be_bytes))
 }
 
 /// The values of a partition's key as a JSON list.

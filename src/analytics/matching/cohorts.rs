@@ -85,6 +85,16 @@ impl Matches for Funnels<'_> {
         Ok(())
     }
 
+    fn absorb(&mut self, others: Self) -> Result<()> {
+        for (count, more) in self.counts.iter_mut().zip(others.counts) {
+            *count += more;
+        }
+        for (passed, more) in self.passed.iter_mut().zip(others.passed) {
+            passed.extend(more);
+        }
+        Ok(())
+    }
+
     fn finish(&mut self) {}
 
     fn len(&self) -> usize {
@@ -179,6 +189,18 @@ impl Matches for Retained<'_> {
         *size += 1;
         for (count, flag) in retained.iter_mut().zip(returned) {
             *count += u64::from(flag);
+        }
+        Ok(())
+    }
+
+    fn absorb(&mut self, others: Self) -> Result<()> {
+        for (cohort, (size, returned)) in others.cohorts {
+            let (all, retained) = self.cohorts.entry(cohort).or_default();
+            *all += size;
+            retained.resize(self.retention.periods, 0);
+            for (count, more) in retained.iter_mut().zip(returned) {
+                *count += more;
+            }
         }
         Ok(())
     }

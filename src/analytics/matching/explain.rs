@@ -5,15 +5,16 @@ use std::sync::Arc;
 use serde_json::{Value as Wire, json};
 
 use super::answer::Answer;
+use super::read::{are_few, fits, keys_with_rare, rare, room};
 use super::run::{enter, is_asked, read, statement_of};
 use crate::cache::Cache;
-use crate::exec::{Engine, ExplainOptions, Mode, RunOptions, Shape, document};
+use crate::exec::{Engine, ExplainOptions, Mode, RunOptions, document};
 use crate::model::{Error, Result};
 use crate::plan::is_contradiction;
 use crate::query::matching::Matching;
 use crate::sql::{
     Bind, explain,
-    matching::{self, Matched},
+    matching::{self, Matched, Projection},
 };
 
 /// Explains a query for matches; `None` where the query is another.
@@ -32,18 +33,17 @@ pub async fn explain(
     let Some(answer) = Answer::of(engine, &read(query)?)? else {
         return Ok(None);
     };
-    let rows = answer.rows(engine);
     let nothing = is_contradiction(&answer.query.filter);
     let id = options.run.query_id.clone();
-    let plan = plan_of(engine, &answer, &rows, options.analyze, id).await?;
-    let (mut told, mut step) = told(&answer, &plan, &rows);
+    let chosen = choose(engine, &answer, options.analyze, id).await?;
+    let (mut told, mut step) = told(engine, &answer, &chosen);
     let mut text = OPERATIONS[usize::from(told["strategy"] == "pattern")].to_owned();
     if options.analyze && !nothing {
         let (projection, target) = (answer.projection(), engine.target());
         let counts = counts(engine, matching::counts(&projection, &target)).await?;
         let matches = matches(engine, cache, query, &options.run).await?;
         text = format!(
-            "{text}  (really {matches} matches of {} events and {} keys; {} keys lack a step and stay on the server)",
+            "{text}  (really {matches} matches of {} events and {} keys; {} keys lack a step)",
             counts[1], counts[0], counts[2]
         );
         step["actualRows"] = matches.into();
@@ -70,9 +70,8 @@ pub async fn explain(
 /// # Errors
 /// Why the server could not explain it.
 pub async fn explain_stage(engine: &Arc<Engine>, answer: &Answer) -> Result<Wire> {
-    let rows = answer.rows(engine);
-    let plan = plan_of(engine, answer, &rows, false, None).await?;
-    let (mut told, step) = told(answer, &plan, &rows);
+    let chosen = choose(engine, answer, false, None).await?;
+    let (mut told, step) = told(engine, answer, &chosen);
     told["text"] = above(
         OPERATIONS[usize::from(told["strategy"] == "pattern")],
         &told,
@@ -92,28 +91,75 @@ fn above(line: &str, told: &Wire) -> String {
     format!("{line}\n{}", below.collect::<String>())
 }
 
-/// The server's plan of what the matcher reads.
-async fn plan_of(
+/// What is read, and how.
+struct Chosen<'a> {
+    statement: Matched,
+    plan: explain::Plan,
+    projection: Projection<'a>,
+    in_memory: bool,
+}
+
+/// Chooses as a run does, by the server's estimates.
+async fn choose<'a>(
     engine: &Arc<Engine>,
-    answer: &Answer,
-    rows: &Matched,
+    answer: &'a Answer,
     analyze: bool,
     id: Option<String>,
-) -> Result<explain::Plan> {
-    if is_contradiction(&answer.query.filter) {
-        return Ok(explain::Plan::nothing());
+) -> Result<Chosen<'a>> {
+    let nothing = is_contradiction(&answer.query.filter);
+    let target = engine.target();
+    let mut projection = answer.projection();
+    let mut conditions = Vec::new();
+    for bit in answer.estimated_bits().into_iter().filter(|_| !nothing) {
+        let statement = matching::one_condition(&projection, bit, &target);
+        let estimated = ask(engine, explained(&statement, false), 1, None).await?;
+        let rows = estimated["Plan"]["Plan Rows"].as_f64();
+        conditions.push((bit, rows.unwrap_or(f64::MAX)));
     }
-    let explained = Matched {
-        sql: explain::statement(&rows.sql, analyze),
-        binds: rows.binds.clone(),
-        kinds: Vec::new(),
+    projection.rare = rare(&conditions);
+    // Not for what is not run: the keys are found by reading.
+    let keys = match keys_with_rare(&projection, &conditions, &target) {
+        Some(statement) if analyze => Some(texts(engine, statement).await?),
+        _ => None,
     };
-    explain::Plan::parse(&ask(engine, explained, 1, id).await?)
+    let listed = projection.of_keys(keys.as_deref().filter(|keys| are_few(keys)));
+    let (_, most) = room(engine.config.limits.max_result_bytes);
+    let mut statement = matching::gathered(&listed, &target, most + 1);
+    let mut in_memory = answer.may_gather(&statement.kinds);
+    let mut plan = explain::Plan::nothing();
+    if in_memory && !nothing {
+        let told = ask(engine, explained(&statement, analyze), 1, id.clone()).await?;
+        let expected = told["Plan"]["Plan Rows"].as_f64();
+        in_memory = fits(expected.unwrap_or(f64::MAX), most);
+        plan = explain::Plan::parse(&told)?;
+    }
+    if !in_memory {
+        statement = matching::rows(&listed, &target);
+    }
+    if !in_memory && !nothing {
+        let told = ask(engine, explained(&statement, analyze), 1, id.clone()).await?;
+        plan = explain::Plan::parse(&told)?;
+    }
+    Ok(Chosen {
+        statement,
+        plan,
+        projection,
+        in_memory,
+    })
+}
+
+fn explained(statement: &Matched, analyze: bool) -> Matched {
+    Matched {
+        sql: explain::statement(&statement.sql, analyze),
+        binds: statement.binds.clone(),
+        kinds: Vec::new(),
+    }
 }
 
 /// What is told of a plan, and the step of the matcher above it.
-fn told(answer: &Answer, plan: &explain::Plan, rows: &Matched) -> (Wire, Wire) {
-    let mut told = plan.to_json();
+fn told(engine: &Engine, answer: &Answer, chosen: &Chosen<'_>) -> (Wire, Wire) {
+    let mut told = chosen.plan.to_json();
+    let rows = &chosen.statement;
     let pattern = !matches!(answer.matching, Matching::Sequence(_));
     let step = json!({
         "operation": OPERATIONS[usize::from(pattern)],
@@ -121,22 +167,22 @@ fn told(answer: &Answer, plan: &explain::Plan, rows: &Matched) -> (Wire, Wire) {
         "estimatedCost": told["estimatedCost"],
         "children": told["steps"],
     });
-    told["fingerprint"] = Shape::of_compiled(&rows.sql).hex().into();
+    told["fingerprint"] = answer.shape(engine).hex().into();
     told["parameters"] = rows.binds.iter().map(Bind::to_json).collect();
     told["sql"] = rows.sql.as_str().into();
     told["strategy"] = if pattern { "pattern" } else { "sequence" }.into();
-    told["rules"] = rules(answer, is_contradiction(&answer.query.filter));
+    told["rules"] = rules(chosen, is_contradiction(&answer.query.filter));
     told["hints"] = (answer.query.hints.declined.iter())
         .map(|(hint, value)| json!({ "hint": hint, "value": value, "honoured": false, "reason": "not offered by this version" }))
         .collect();
     (told, step)
 }
 
-fn rules(answer: &Answer, nothing: bool) -> Wire {
+fn rules(chosen: &Chosen<'_>, nothing: bool) -> Wire {
     if nothing {
         return json!([{ "rule": "contradiction", "before": "the filter", "after": "false", "reason": "no event can satisfy the filter: the database is not asked" }]);
     }
-    let projection = answer.projection();
+    let projection = &chosen.projection;
     let mut rules = vec![
         json!({ "rule": "match-mask", "before": "whole events", "after": "key, time, id and a bit for each step", "reason": "the matcher needs no more; the events of matches are fetched by their ids" }),
     ];
@@ -145,6 +191,12 @@ fn rules(answer: &Answer, nothing: bool) -> Wire {
     }
     if projection.required != 0 {
         rules.push(json!({ "rule": "match-required", "before": "all keys", "after": "keys that have every required step", "reason": "a key that lacks a required step has no match" }));
+    }
+    if projection.rare != 0 {
+        rules.push(json!({ "rule": "match-rare", "before": "the events of all keys", "after": "those of keys that have the rarest steps", "reason": "by the server's estimate these are few, and their keys are asked for first: other keys never leave the server" }));
+    }
+    if chosen.in_memory {
+        rules.push(json!({ "rule": "match-unsorted", "before": "rows sorted by key", "after": "rows as the server finds them", "reason": "by the server's estimate they fit into memory, where a hash of the key does" }));
     }
     rules.into()
 }
@@ -171,6 +223,24 @@ async fn counts(engine: &Arc<Engine>, statement: Matched) -> Result<[u64; 3]> {
     let rows = first["rows"].as_array().cloned().unwrap_or_default();
     let count = |i: usize| rows.get(i).and_then(Wire::as_u64).unwrap_or(0);
     Ok([count(0), count(1), count(2)])
+}
+
+/// The texts that a statement answers.
+async fn texts(engine: &Arc<Engine>, statement: Matched) -> Result<Vec<String>> {
+    let run = engine.enter_statement(
+        statement_of(statement.sql, statement.binds, 1),
+        None,
+        Mode::Buffered,
+    )?;
+    let mut texts = Vec::new();
+    for batch in engine.collect(run).await? {
+        if batch.get("error").is_some() {
+            document(std::slice::from_ref(&batch))?;
+        }
+        let rows = batch["rows"].as_array().into_iter().flatten();
+        texts.extend(rows.filter_map(Wire::as_str).map(str::to_owned));
+    }
+    Ok(texts)
 }
 
 /// Runs a statement of one row and one column that is a document.

@@ -6,11 +6,13 @@
 mod answer;
 mod cohorts;
 mod explain;
+mod gathered;
 mod measure;
 mod output;
 mod partition;
 mod pattern;
 mod patterns;
+mod read;
 mod run;
 mod sequence;
 mod sequences;

@@ -1,6 +1,8 @@
 //! The rows that the server sends, gathered by key.
 
-use serde_json::Value as Wire;
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde_json::{Value as Wire, value::RawValue};
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
@@ -80,11 +82,7 @@ impl Partition {
         let time = i64::from_be_bytes(fixed(row, n)?);
         let id = Uuid::from_bytes(fixed(row, n + 1)?);
         let mask = u64::from_be_bytes(fixed(row, n + 2)?);
-        if self.ids.last() == Some(&id) {
-            // The same event under a key that it has twice.
-            if let Some(last) = self.masks.last_mut() {
-                *last |= mask;
-            }
+        if self.is_again(id, mask) {
             return Ok(());
         }
         self.bytes += 32;
@@ -108,6 +106,34 @@ impl Partition {
         Ok(())
     }
 
+    /// Empties it, for the events of this key.
+    pub fn begin(&mut self, key: impl Iterator<Item = Option<Vec<u8>>>) {
+        self.clear();
+        self.key.clear();
+        self.key.extend(key);
+    }
+
+    /// Adds an event. What all of them take is looked after by who has them.
+    pub fn add(&mut self, time: i64, id: Uuid, mask: u64, values: &[Option<Box<[u8]>>]) {
+        if !self.is_again(id, mask) {
+            self.times.push(time);
+            self.ids.push(id);
+            self.masks.push(mask);
+            self.values.extend_from_slice(values);
+        }
+    }
+
+    /// Whether it is the last event once more: under a key that it has twice.
+    fn is_again(&mut self, id: Uuid, mask: u64) -> bool {
+        if self.ids.last() != Some(&id) {
+            return false;
+        }
+        if let Some(last) = self.masks.last_mut() {
+            *last |= mask;
+        }
+        true
+    }
+
     /// Empties it, for the next key.
     pub fn clear(&mut self) {
         self.times.clear();
@@ -118,7 +144,8 @@ impl Partition {
     }
 }
 
-fn fixed<const N: usize>(row: &PgRow, column: usize) -> Result<[u8; N], Stop> {
+/// A column of a fixed length.
+pub fn fixed<const N: usize>(row: &PgRow, column: usize) -> Result<[u8; N], Stop> {
     raw(row, column)?
         .and_then(|bytes| bytes.try_into().ok())
         .ok_or_else(|| Stop::Ours(Error::Internal("a column of an unexpected length".into())))
@@ -126,67 +153,60 @@ fn fixed<const N: usize>(row: &PgRow, column: usize) -> Result<[u8; N], Stop> {
 
 /// Whether two jsonb values are equal though their texts are not: 1 and 1.0.
 fn are_equal(a: Option<&[u8]>, b: Option<&[u8]>) -> bool {
-    let (Some(a), Some(b)) = (a, b) else {
-        return false;
-    };
-    // Only numbers have several texts.
-    let number = |text: &[u8]| text.iter().any(u8::is_ascii_digit);
-    if !(number(a) && number(b)) {
-        return false;
-    }
-    let read = |text: &[u8]| {
-        serde_json::from_slice::<&serde_json::value::RawValue>(text.get(1..)?)
-            .ok()
-            .map(|v| v.get().to_owned())
-    };
-    match (read(a), read(b)) {
-        (Some(a), Some(b)) => canonical(&a) == canonical(&b),
+    match (a, b) {
+        (Some(a), Some(b)) => canonical_json(a) == canonical_json(b),
         _ => false,
     }
 }
 
-/// A JSON text with its numbers in one form. Members of jsonb objects are in one order.
-fn canonical(text: &str) -> Option<String> {
-    let wire: Wire = serde_json::from_str(text).ok()?;
+/// A jsonb value, in the server's binary format, such that equal ones have equal bytes.
+pub fn canonical_json(value: &[u8]) -> Cow<'_, [u8]> {
+    // Only numbers have several texts.
+    if !value.iter().any(u8::is_ascii_digit) {
+        return Cow::Borrowed(value);
+    }
+    let text = value
+        .get(1..)
+        .and_then(|text| std::str::from_utf8(text).ok());
     let mut out = String::new();
-    write(&wire, text, &mut out);
-    Some(out)
+    match text.and_then(|text| canonical(text, 0, &mut out)) {
+        Some(()) => Cow::Owned(out.into_bytes()),
+        None => Cow::Borrowed(value),
+    }
 }
 
-fn write(wire: &Wire, text: &str, out: &mut String) {
-    match wire {
-        Wire::Number(number) => {
-            // The digits themselves where the value is a number alone: a double could round them.
-            let digits = if text.len() > 1 && !text.starts_with(['[', '{']) {
-                text.to_owned()
-            } else {
-                number.to_string()
-            };
-            match digits.parse::<bigdecimal::BigDecimal>() {
-                Ok(decimal) => out.push_str(&decimal.normalized().to_string()),
-                Err(_) => out.push_str(&digits),
-            }
-        }
-        Wire::Array(items) => {
+/// Deeper JSON is compared as it is written.
+const MAX_DEPTH: u32 = 100;
+
+/// A JSON text with its numbers in one form, however long they are. The server has one text for
+/// everything else, and one order of an object's members.
+fn canonical(text: &str, depth: u32, out: &mut String) -> Option<()> {
+    match text.as_bytes().first()? {
+        _ if depth == MAX_DEPTH => return None,
+        b'[' => {
             out.push('[');
-            for item in items {
-                write(item, "", out);
+            for item in serde_json::from_str::<Vec<&RawValue>>(text).ok()? {
+                canonical(item.get(), depth + 1, out)?;
                 out.push(',');
             }
             out.push(']');
         }
-        Wire::Object(members) => {
+        b'{' => {
             out.push('{');
-            for (key, value) in members {
-                out.push_str(&Wire::from(key.as_str()).to_string());
-                out.push(':');
-                write(value, "", out);
+            for (name, value) in serde_json::from_str::<BTreeMap<String, &RawValue>>(text).ok()? {
+                out.push_str(&Wire::from(name).to_string());
+                canonical(value.get(), depth + 1, out)?;
                 out.push(',');
             }
             out.push('}');
         }
-        other => out.push_str(&other.to_string()),
+        b'-' | b'0'..=b'9' => {
+            let decimal: bigdecimal::BigDecimal = text.parse().ok()?;
+            out.push_str(&decimal.normalized().to_string());
+        }
+        _ => out.push_str(text),
     }
+    Some(())
 }
 
 #[cfg(test)]
@@ -205,6 +225,7 @@ mod tests {
                 && equal("[1, {\"a\": 2.50}]", "[1.0, {\"a\": 2.5}]")
         );
         assert!(!equal("9007199254740993", "9007199254740992"));
+        assert!(!equal("[9007199254740993]", "[9007199254740992]"));
         assert!(!equal("\"1\"", "\"1.0\"") && !equal("1", "true") && !equal("[1]", "[1, 1]"));
     }
 }

@@ -129,6 +129,32 @@ impl Matches for Patterns<'_> {
         Ok(())
     }
 
+    fn absorb(&mut self, others: Self) -> Result<()> {
+        let (keys, ids, texts) = (self.keys.len(), self.ids.len(), self.texts.len());
+        if (self.matches.len() + others.matches.len()) as u64 > MAX_MATCHES
+            || ids + others.ids.len() > MAX_EVENTS
+            || texts + others.texts.len() > MAX_TEXT
+        {
+            return Err(too_many(None));
+        }
+        let behind = |(from, to): (usize, usize), n: usize| (from + n, to + n);
+        self.matches.extend(others.matches.into_iter().map(|found| {
+            Match {
+                key: found
+                    .key
+                    .saturating_add(u32::try_from(keys).unwrap_or(u32::MAX)),
+                events: behind(found.events, ids),
+                measures: behind(found.measures, texts),
+                ..found
+            }
+        }));
+        self.keys.extend(others.keys);
+        self.ids.extend(others.ids);
+        self.classifiers.extend(others.classifiers);
+        self.texts.extend(others.texts);
+        Ok(())
+    }
+
     fn finish(&mut self) {}
 
     fn len(&self) -> usize {

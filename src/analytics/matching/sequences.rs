@@ -95,6 +95,28 @@ impl Matches for Sequences<'_> {
         Ok(())
     }
 
+    fn absorb(&mut self, others: Self) -> Result<()> {
+        let limit = self.sequence.max_matches;
+        let (keys, ids) = (self.keys.len(), self.ids.len());
+        if (self.matches.len() + others.matches.len()) as u64 > limit.unwrap_or(MAX_MATCHES)
+            || ids + others.ids.len() > MAX_EVENTS
+        {
+            return Err(too_many(limit));
+        }
+        self.matches.extend(others.matches.into_iter().map(|found| {
+            Match {
+                key: found
+                    .key
+                    .saturating_add(u32::try_from(keys).unwrap_or(u32::MAX)),
+                from: found.from + ids,
+                ..found
+            }
+        }));
+        self.keys.extend(others.keys);
+        self.ids.extend(others.ids);
+        Ok(())
+    }
+
     fn finish(&mut self) {
         let stages = self.sequence.stages.len();
         let ids = &self.ids;

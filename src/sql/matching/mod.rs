@@ -3,6 +3,8 @@
 //! Each condition is judged by the server and becomes a bit of the mask. Where conditions take their
 //! keys from different fields, an event stands once for each of the keys that it has.
 
+mod arm;
+
 use super::field::EVENTS;
 use super::pipeline::{EventSource, SOURCE};
 use super::select::Target;
@@ -11,6 +13,7 @@ use crate::model::field::{Column, Field, Kind};
 use crate::query::{Condition, EventQuery};
 
 /// What a matcher reads of the events of a query.
+#[derive(Clone, Copy)]
 pub struct Projection<'q> {
     /// Its filter and its window.
     pub query: &'q EventQuery,
@@ -30,6 +33,19 @@ pub struct Projection<'q> {
     pub required: u64,
     /// Bits so rare that the keys are looked for by them first.
     pub rare: u64,
+    /// The only keys that are read, where they are known: for a key of one text.
+    pub keys: Option<&'q [String]>,
+}
+
+impl<'q> Projection<'q> {
+    /// The same of these keys alone, where they are known.
+    pub fn of_keys(self, keys: Option<&'q [String]>) -> Self {
+        Self {
+            rare: if keys.is_some() { 0 } else { self.rare },
+            keys,
+            ..self
+        }
+    }
 }
 
 /// A statement of the matcher's: its text and its values.
@@ -91,6 +107,23 @@ pub fn rows(projection: &Projection<'_>, target: &Target) -> Matched {
     Matched { sql, binds, kinds }
 }
 
+/// The same rows in no order, and of all keys: what is made of them is the matcher's. No more than
+/// `most` come, whatever there is.
+pub fn gathered(projection: &Projection<'_>, target: &Target, most: u64) -> Matched {
+    let mut w = begin(projection.source, target);
+    let arms = arms(projection);
+    let kinds = kinds(&arms);
+    w.sql("SELECT ");
+    columns(&mut w, &kinds, "f", projection.fields.len());
+    w.sql(" FROM (");
+    w.join(&arms, " UNION ALL ", |w, arm| {
+        w.fenced_arm(projection, arm, &arms, &kinds, target);
+    });
+    w.sql(") AS f LIMIT ").number(most);
+    let (sql, binds) = w.finish();
+    Matched { sql, binds, kinds }
+}
+
 /// How many keys and events there are, and how many of them a matcher does not see.
 pub fn counts(projection: &Projection<'_>, target: &Target) -> Matched {
     let mut w = begin(projection.source, target);
@@ -104,6 +137,7 @@ pub fn counts(projection: &Projection<'_>, target: &Target) -> Matched {
         .sql(") FROM (SELECT count(*) AS n, bit_or(h.m) AS found FROM (");
     let all = Projection {
         rare: 0,
+        keys: None,
         fields: &[],
         ..*projection
     };
@@ -118,6 +152,31 @@ pub fn counts(projection: &Projection<'_>, target: &Target) -> Matched {
     w.sql(" HAVING count(*) > 0) AS k");
     let (sql, binds) = w.finish();
     Matched { sql, binds, kinds }
+}
+
+/// The keys that have an event with a bit, no more than `most`; `None` where a key is not one text.
+pub fn keys_with(
+    projection: &Projection<'_>,
+    bit: usize,
+    target: &Target,
+    most: u64,
+) -> Option<Matched> {
+    let (condition, fields) = projection.conditions.get(bit)?;
+    let [field] = fields.as_slice() else {
+        return None;
+    };
+    let kinds = kinds(&arms(projection));
+    if kinds != [Kind::Text] || field.kind() != Kind::Text {
+        return None;
+    }
+    let mut w = begin(projection.source, target);
+    w.sql("SELECT DISTINCT (").field(field).sql(")");
+    w.events().sql(" WHERE ").condition(condition);
+    w.filter_after(" AND ", projection.query);
+    w.sql(" AND (").field(field).sql(") IS NOT NULL LIMIT ");
+    w.number(most);
+    let (sql, binds) = w.finish();
+    Some(Matched { sql, binds, kinds })
 }
 
 /// How many events hold a condition, as an EXPLAIN tells without running it.
@@ -224,132 +283,5 @@ fn columns(w: &mut Writer<'_>, kinds: &[Kind], of: &str, values: usize) {
     w.sql(of).sql(".t, ").sql(of).sql(".i, ").sql(of).sql(".m");
     for i in 0..values {
         w.sql(", ").sql(of).sql(".v").number(i as u64);
-    }
-}
-
-impl<'q> Writer<'_> {
-    fn events(&mut self) -> &mut Self {
-        let table = self.table.quoted();
-        let table = self.stand_in.unwrap_or(&table);
-        self.sql(" FROM ").sql(table).sql(" AS ").alias(EVENTS)
-    }
-
-    /// The events of an arm, with their keys and masks.
-    fn arm(
-        &mut self,
-        projection: &Projection<'q>,
-        arm: &Arm<'q>,
-        arms: &[Arm<'q>],
-        kinds: &[Kind],
-        target: &Target,
-    ) -> &mut Self {
-        self.sql("SELECT ");
-        for (i, (field, kind)) in arm.fields.iter().zip(kinds).enumerate() {
-            self.key_field(field, *kind, target)
-                .sql(" AS k")
-                .number(i as u64)
-                .sql(", ");
-        }
-        self.event_column(EVENTS, Column::Timestamp)
-            .sql(" AS t, ")
-            .event_column(EVENTS, Column::Id)
-            .sql(" AS i, ")
-            .mask(&arm.bits)
-            .sql(" AS m");
-        for (i, field) in projection.fields.iter().enumerate() {
-            self.sql(", ").field(field).sql(" AS v").number(i as u64);
-        }
-        self.events().sql(" WHERE true");
-        self.filter_after(" AND ", projection.query);
-        if let Some(relevant) = projection.relevant {
-            let bits = arm.bits.iter().filter(|(bit, _)| relevant >> bit & 1 == 1);
-            if !bits.clone().any(|(_, c)| c.is_always()) {
-                self.sql(" AND (").join(bits, " OR ", |w, (_, condition)| {
-                    w.condition(condition);
-                });
-                self.sql(")");
-            }
-        }
-        if !projection.null_keys {
-            for (field, kind) in arm.fields.iter().zip(kinds) {
-                if field.nullable() {
-                    self.sql(" AND ")
-                        .key_field(field, *kind, target)
-                        .sql(" IS NOT NULL");
-                }
-            }
-        }
-        if !kinds.is_empty() {
-            self.rare_keys(projection, arm, arms, kinds, target);
-        }
-        self
-    }
-
-    /// Only keys that have an event with each of the rare bits.
-    fn rare_keys(
-        &mut self,
-        projection: &Projection<'q>,
-        arm: &Arm<'q>,
-        arms: &[Arm<'q>],
-        kinds: &[Kind],
-        target: &Target,
-    ) {
-        let all = arms.iter().flat_map(|other| {
-            let fields = other.fields;
-            other.bits.iter().map(move |(bit, c)| (*bit, *c, fields))
-        });
-        for (bit, condition, fields) in all {
-            if projection.rare >> bit & 1 == 0 {
-                continue;
-            }
-            self.sql(" AND (")
-                .key_row(arm.fields, kinds, target)
-                .sql(") IN (SELECT ")
-                .key_row(fields, kinds, target);
-            // The alias is the same: inside, it means the events of the subquery.
-            self.events().sql(" WHERE ").condition(condition);
-            self.filter_after(" AND ", projection.query);
-            self.sql(")");
-        }
-    }
-
-    fn key_row(&mut self, fields: &[Field], kinds: &[Kind], target: &Target) -> &mut Self {
-        self.join(fields.iter().zip(kinds), ", ", |w, (field, kind)| {
-            w.key_field(field, *kind, target);
-        })
-    }
-
-    /// A field of the key. JSON null is no key.
-    fn key_field(&mut self, field: &Field, kind: Kind, target: &Target) -> &mut Self {
-        match (kind, field.kind()) {
-            (Kind::Text, Kind::Text) => self.sql("(").field(field).sql(")"),
-            (Kind::Text, _) => self.sql("(").field_text(field).sql(")"),
-            _ => return self.value(field),
-        };
-        if target.code_point_collation {
-            self
-        } else {
-            self.sql(" COLLATE \"C\"")
-        }
-    }
-
-    /// The bits of the conditions that hold.
-    fn mask(&mut self, bits: &[(usize, &Condition)]) -> &mut Self {
-        if bits.is_empty() {
-            return self.sql("0::int8");
-        }
-        self.sql("(").join(bits, " | ", |w, (bit, condition)| {
-            let value = 1_u64 << bit;
-            if condition.is_always() {
-                w.number(value).sql("::int8");
-            } else {
-                w.sql("CASE WHEN ")
-                    .condition(condition)
-                    .sql(" THEN ")
-                    .number(value)
-                    .sql("::int8 ELSE 0::int8 END");
-            }
-        });
-        self.sql(")")
     }
 }
