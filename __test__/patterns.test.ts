@@ -56,6 +56,30 @@ const RISE = { left: 'data.price', op: 'gt', right: { prev: 'data.price' } } as 
 const V = { pattern: 'STRT DOWN+ UP+', define: { DOWN: FALL, UP: RISE } }
 
 describe('predicates across events', () => {
+  it('judge other events by regular expressions, as PostgreSQL does', async () => {
+    const previous = (literal: string) => ({ left: { prev: 'type' }, op: 'regex', right: { literal } }) as const
+    const found = async (define: EventPattern['define'], pattern = 'B') =>
+      (await find({ pattern, define }, 'acme')).map(minutes)
+    expect(await found({ B: previous('^PRICE\\.EVEN$') })).toEqual([[1], [3], [5], [7]])
+    // Nothing is before the first: that neither matches nor does not.
+    expect(await found({ B: { not: previous('\\mEVEN') } })).toEqual([[2], [4], [6]])
+    const ofFirst = { left: { first: 'type', of: 'A' }, op: 'regex', right: { literal: 'odd' } } as const
+    expect(await found({ B: ofFirst }, 'A B')).toEqual([])
+    expect(await found({ B: { ...ofFirst, right: { literal: '(?i)odd' } } }, 'A B')).toEqual([
+      [1, 2],
+      [3, 4],
+      [5, 6]
+    ])
+    const twoFields = { left: { prev: 'type' }, op: 'regex', right: 'type' } as const
+    await failure(
+      client
+        .query()
+        .pattern({ by: [], pattern: 'B', define: { B: twoFields } })
+        .execute(),
+      'UNSUPPORTED'
+    )
+  })
+
   it('find a V, with measures', async () => {
     const measures = {
       start: { first: 'data.price', of: 'STRT' },

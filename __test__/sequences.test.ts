@@ -289,12 +289,7 @@ describe('runs of a query', () => {
     const plan = await asked.explain({ analyze: true })
     expect(plan).toMatchObject({ strategy: 'sequence', steps: [{ operation: 'Sequence Match', actualRows: 1 }] })
     expect(plan.steps[0]!.details).toEqual({ rowsScanned: 5, keys: 2, keysSkipped: 1, matches: 1 })
-    expect(plan.rules.map(r => r.rule)).toEqual([
-      'match-mask',
-      'match-relevant',
-      'match-required',
-      'match-unsorted'
-    ])
+    expect(plan.rules.map(r => r.rule)).toEqual(['match-mask', 'match-relevant', 'match-required', 'match-unsorted'])
     expect(() => asked.toSQL()).toThrow(expect.objectContaining({ code: 'UNSUPPORTED' }))
     const hinted = await asked.hint({ useIndex: ['some_index'], priority: 'high' }).execute()
     expect(hinted.hints).toEqual([

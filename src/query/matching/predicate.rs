@@ -26,6 +26,8 @@ pub enum Predicate {
     Or(Vec<Self>),
     /// A comparison of two expressions.
     Compare(Expression, Comparison, Expression),
+    /// A bit of the event that an expression reads a field of.
+    BitOf(Expression, u32),
 }
 
 /// How two expressions are compared.
@@ -46,6 +48,7 @@ impl Predicate {
             Self::Bit(_) => false,
             Self::And(all) | Self::Or(all) => all.iter().any(Self::looks_at_path),
             Self::Compare(left, _, right) => left.looks_at_path() || right.looks_at_path(),
+            Self::BitOf(of, _) => of.looks_at_path(),
         }
     }
 }
@@ -56,6 +59,8 @@ pub enum Part {
     Sql(Condition),
     /// For the matcher.
     Ours(Predicate),
+    /// For the server, at the event that an expression reads a field of.
+    SqlOf(Expression, Condition),
     /// Of several.
     Joined {
         /// Whether all must hold, or one.
@@ -138,7 +143,7 @@ impl Part {
     pub fn bound(&self) -> Condition {
         match self {
             Self::Sql(condition) => condition.clone(),
-            Self::Ours(_) => Condition::always(),
+            Self::Ours(_) | Self::SqlOf(..) => Condition::always(),
             Self::Joined { all: true, parts } => Condition::And(
                 parts
                     .iter()
@@ -161,6 +166,7 @@ impl Part {
         Ok(match self {
             Self::Sql(condition) => Predicate::Bit(bit(condition)?),
             Self::Ours(predicate) => predicate,
+            Self::SqlOf(of, condition) => Predicate::BitOf(of, bit(condition)?),
             Self::Joined { all, parts } => {
                 let parts: Result<Vec<_>> = parts.into_iter().map(|p| p.finish(bit)).collect();
                 if all {
@@ -216,10 +222,19 @@ fn comparison(
         "like" => Comparison::Like(positive),
         "startsWith" => Comparison::StartsWith(positive),
         "regex" => {
-            return Err(Error::Unsupported {
-                path: op_path.to_string(),
-                what: "a regular expression is PostgreSQL's to judge, which sees one event: write it as { field, op, value }".into(),
-            });
+            let field = ["prev", "next", "first", "last"]
+                .into_iter()
+                .find_map(|kind| members["left"].get(kind));
+            let (Some(field), Some(literal)) = (field, members["right"].get("literal")) else {
+                return Err(Error::Unsupported {
+                    path: op_path.to_string(),
+                    what: "a regular expression is PostgreSQL's to judge, which sees one event: the left side must be a field of an event, the right side a literal".into(),
+                });
+            };
+            let condition = serde_json::json!({ "field": field, "op": wire, "value": literal });
+            let scope = building.scope;
+            let condition = Condition::parse(&condition, path, &|name| scope.field(name))?;
+            return Ok(Part::SqlOf(left, signed(condition, positive)));
         }
         _ => {
             return Err(Error::invalid(

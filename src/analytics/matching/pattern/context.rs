@@ -66,6 +66,7 @@ impl Plan {
                 self.expression(left);
                 self.expression(right);
             }
+            Predicate::BitOf(of, _) => self.expression(of),
         }
     }
 
@@ -190,6 +191,21 @@ impl Context<'_> {
             .map_or(Value::Missing, |row| self.table.value(row, field).clone())
     }
 
+    /// The row that an expression reads a field of.
+    fn position(&self, expression: &Expression) -> Option<usize> {
+        let (at, _) = self.at?;
+        let row = match expression {
+            Expression::Field(_) => at as u64,
+            Expression::Offset(_, offset) => (at as u64).checked_add_signed(*offset)?,
+            Expression::First(_, of, n) => self.registers[self.plan.place(Follows::First(*of, *n))],
+            Expression::Last(_, of, n) => {
+                self.registers[self.plan.place(Follows::Last(*of, *n)) + *n as usize]
+            }
+            _ => return None,
+        };
+        usize::try_from(row).ok()
+    }
+
     /// Evaluates an expression.
     #[allow(clippy::cast_precision_loss)] // Counts far below 2^53, and doubles by their meaning.
     pub fn value(&self, expression: &Expression) -> Value {
@@ -271,6 +287,9 @@ impl Context<'_> {
             Predicate::Compare(left, op, right) => {
                 self.value(left).compare(*op, &self.value(right))
             }
+            Predicate::BitOf(of, bit) => (self.position(of))
+                .and_then(|row| self.table.events.masks.get(row))
+                .is_some_and(|mask| mask >> bit & 1 == 1),
         }
     }
 }

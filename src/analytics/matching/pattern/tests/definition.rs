@@ -56,6 +56,31 @@ impl Naive<'_> {
                 }
             }
             Predicate::Compare(..) => unreachable!("not generated"),
+            Predicate::BitOf(of, bit) => (self.row(of, path))
+                .and_then(|row| self.masks.get(row))
+                .is_some_and(|mask| mask >> bit & 1 == 1),
+        }
+    }
+
+    fn rows(&self, of: Option<u32>, path: &[Row]) -> Vec<usize> {
+        let all = path.iter().enumerate();
+        all.filter(|(_, (v, _))| of.is_none_or(|of| of == *v))
+            .map(|(i, _)| self.start + i)
+            .collect()
+    }
+
+    /// The row that a field is read of.
+    fn row(&self, expression: &Expression, path: &[Row]) -> Option<usize> {
+        let now = self.start + path.len() - 1;
+        match expression {
+            Expression::Field(_) => Some(now),
+            Expression::Offset(_, by) => usize::try_from(i64::try_from(now).unwrap() + by).ok(),
+            Expression::First(_, of, n) => self.rows(*of, path).get(*n as usize).copied(),
+            Expression::Last(_, of, n) => {
+                let rows = self.rows(*of, path);
+                rows.into_iter().rev().nth(*n as usize)
+            }
+            _ => None,
         }
     }
 
@@ -64,22 +89,9 @@ impl Naive<'_> {
             Some(Value::Integer(n)) => Some(*n),
             _ => None,
         };
-        let rows = |of: &Option<u32>| -> Vec<usize> {
-            let all = path.iter().enumerate();
-            all.filter(|(_, (v, _))| of.is_none_or(|of| of == *v))
-                .map(|(i, _)| self.start + i)
-                .collect()
-        };
-        let now = self.start + path.len() - 1;
         match expression {
-            Expression::Field(_) => at(now),
-            Expression::Offset(_, by) => {
-                at(usize::try_from(i64::try_from(now).unwrap() + by).ok()?)
-            }
-            Expression::First(_, of, n) => at(*rows(of).get(*n as usize)?),
-            Expression::Last(_, of, n) => at(*rows(of).iter().rev().nth(*n as usize)?),
             Expression::Aggregate(function, _, of) => {
-                let numbers: Vec<i64> = rows(of).into_iter().filter_map(at).collect();
+                let numbers: Vec<i64> = self.rows(*of, path).into_iter().filter_map(at).collect();
                 match function {
                     Aggregation::Count => i64::try_from(numbers.len()).ok(),
                     Aggregation::Sum => (!numbers.is_empty()).then(|| numbers.iter().sum()),
@@ -88,7 +100,7 @@ impl Naive<'_> {
                 }
             }
             Expression::MatchNumber => i64::try_from(self.number).ok(),
-            _ => unreachable!("not generated"),
+            field => at(self.row(field, path)?),
         }
     }
 

@@ -66,11 +66,12 @@ fn random_predicate(random: &mut Random, v: u32, path: bool) -> (Predicate, Opti
         CompareOp::Eq,
         CompareOp::Ne,
     ][usize::try_from(random.next(6)).unwrap()];
-    let compare = Predicate::Compare(
-        Expression::Field(0),
-        Comparison::Op(op),
-        random_expression(random),
-    );
+    let other = random_expression(random);
+    let compare = if random.chance(30) {
+        Predicate::BitOf(other, u32::try_from(random.next(3)).unwrap())
+    } else {
+        Predicate::Compare(Expression::Field(0), Comparison::Op(op), other)
+    };
     match random.next(3) {
         0 => (compare, None),
         1 => (Predicate::And(vec![Predicate::Bit(v), compare]), Some(v)),
