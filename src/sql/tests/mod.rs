@@ -4,6 +4,7 @@ use serde_json::{Value as Wire, json};
 
 mod groups;
 mod partial;
+mod pipeline;
 
 use super::{Bind, Purpose, Statement, Target, compile};
 use crate::model::table::{ColumnNames, TableNames};
