@@ -60,6 +60,31 @@ describe('a rolling index', () => {
     await database.admin.query('RESET ALL; CREATE INDEX idx_events_timestamp ON events ("timestamp", event_id)')
   })
 
+  it('serves questions that ask since a moment, chosen or forced: the statement says the cut-off itself', async () => {
+    const other = await database.connect()
+    const since = new Date(Date.now() - 3_600_000).toISOString()
+    const cutoff = (await predicate('recent')).split("'")[1]
+    for (const query of [
+      other
+        .query()
+        .where({ startTime: since })
+        .hint({ forceIndex: ['recent'] }),
+      other
+        .query()
+        .timeWindow({ last: '1 hour' })
+        .hint({ forceIndex: ['recent'] })
+    ]) {
+      const plan = await query.explain()
+      expect(plan.indexesUsed).toEqual(['recent'])
+      expect(String(plan)).toContain(`timestamp >= ${new Date(cutoff).toISOString().slice(0, 19)}`)
+      expect(await query.count().execute()).toMatchObject({ rows: [{ count: expect.any(Number) }] })
+    }
+    // What asks for older events as well cannot be served by it.
+    const older = other.query().timeWindow({ last: '5 days' })
+    expect((await older.explain()).indexesUsed).not.toContain('recent')
+    await other.close()
+  })
+
   it('is moved on, without a moment in which there is none', async () => {
     const before = await predicate('recent')
     const filenode = () => server(`SELECT relfilenode::text FROM pg_class WHERE relname = 'recent'`)

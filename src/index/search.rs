@@ -29,12 +29,12 @@ pub struct Budget {
 
 /// Sets that are all tried.
 const EXACT: usize = 9;
-/// Less is not worth an index: a share of what the workload costs.
-const WORTH: f64 = 0.005;
+/// Less is not worth an index: a share of what the workload costs without it.
+const WORTH: f64 = 0.02;
 
-/// What an index must save for a workload that costs so much without any.
-fn worth<C: Costs>(costs: &C, base: f64) -> f64 {
-    (base * WORTH).max(costs.least())
+/// What an index must save for a workload that costs so much.
+fn worth<C: Costs>(costs: &C, now: f64) -> f64 {
+    (now * WORTH).max(costs.least())
 }
 
 /// The best set that was found.
@@ -69,9 +69,7 @@ async fn greedy<C: Costs + Send>(
     by_size: bool,
 ) -> Result<Config> {
     let mut chosen = Config::new();
-    let base = costs.total(&chosen).await?;
-    let worth = worth(costs, base);
-    let mut now = base;
+    let mut now = costs.total(&chosen).await?;
     // Benefit with what was chosen when it was last looked at: it only shrinks.
     let mut queue: Vec<(f64, usize, usize)> = Vec::new();
     for candidate in 0..candidates {
@@ -86,6 +84,7 @@ async fn greedy<C: Costs + Send>(
         }
     };
     loop {
+        let worth = worth(costs, now);
         queue.retain(|(gain, candidate, _)| {
             let mut with = chosen.clone();
             with.insert(*candidate);
@@ -121,10 +120,10 @@ async fn exact<C: Costs + Send>(
     budget: Budget,
     mut best: Config,
 ) -> Result<Config> {
-    let base = costs.total(&Config::new()).await?;
-    let worth = worth(costs, base);
+    let found = costs.total(&best).await?;
+    let worth = worth(costs, found);
     let value = |total: f64, config: &Config| total + worth * count(config);
-    let mut least = value(costs.total(&best).await?, &best);
+    let mut least = value(found, &best);
     for bits in 0..(1_u32 << candidates) {
         let config: Config = (0..candidates).filter(|i| bits >> i & 1 == 1).collect();
         if !fits(costs, &config, budget) {
@@ -150,10 +149,9 @@ async fn improve<C: Costs + Send>(
     budget: Budget,
     mut best: Config,
 ) -> Result<Config> {
-    let base = costs.total(&Config::new()).await?;
-    let worth = worth(costs, base);
     for _ in 0..8 {
         let mut now = costs.total(&best).await?;
+        let worth = worth(costs, now);
         let before = best.clone();
         for out in &before {
             let mut without = best.clone();
@@ -173,7 +171,7 @@ async fn improve<C: Costs + Send>(
                     continue;
                 }
                 let total = costs.total(&exchanged).await?;
-                if total < now - base * 1e-6 {
+                if total < now * (1.0 - 1e-6) {
                     (now, best) = (total, exchanged);
                     break;
                 }

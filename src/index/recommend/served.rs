@@ -21,6 +21,10 @@ pub(super) fn is_served(candidate: &Candidate, there: &[Listed], names: &TableNa
         .collect();
     let include: Vec<_> = definition.include.iter().map(|c| normal(c)).collect();
     let predicate = definition.predicate_at(names, None).map(|p| normal(&p));
+    // The whole index is as good as one without its nulls, but reads more than one of a literal's events.
+    let literal = candidate.wire["where"]["op"]
+        .as_str()
+        .is_some_and(|op| op != "exists");
     there.iter().filter(|index| index.valid).any(|index| {
         let own: Vec<_> = index.keys.iter().map(|key| normal(key)).collect();
         let beside: Vec<_> = index.include.iter().map(|key| normal(key)).collect();
@@ -32,6 +36,6 @@ pub(super) fn is_served(candidate: &Candidate, there: &[Listed], names: &TableNa
             && include
                 .iter()
                 .all(|c| beside.contains(c) || own.contains(c))
-            && (partial.is_none() || partial == predicate)
+            && (partial == predicate || partial.is_none() && !literal)
     })
 }

@@ -31,13 +31,9 @@ pub async fn extension(conn: &mut PgConnection, name: &str) -> Result<Option<Str
     Ok(schema.map(|schema| quote_ident(&schema)))
 }
 
-/// Statistics on an expression, which is in parentheses.
-pub fn statistics(names: &TableNames, number: usize, expression: &str) -> String {
-    format!(
-        "CREATE STATISTICS {} ON {expression} FROM {}",
-        names.beside(&format!("tamma~whatif~{number}")),
-        names.quoted()
-    )
+/// Statistics on an expression, which is in parentheses. Names are quoted.
+pub fn statistics(name: &str, table: &str, expression: &str) -> String {
+    format!("CREATE STATISTICS {name} ON {expression} FROM {table}")
 }
 
 /// Makes a hypothetical index, and tells its name and size.

@@ -10,7 +10,10 @@ use super::explain::{Price, Stream, price};
 use super::figures::percent;
 use super::{WhatIf, catalog, run};
 use crate::exec::fault;
-use crate::model::{Result, table::TableNames};
+use crate::model::{
+    Result,
+    table::{TableNames, quote_ident},
+};
 use crate::sql::Target;
 
 /// Rows of the larger clone.
@@ -51,6 +54,7 @@ impl WhatIf<'_> {
         let own = catalog::bodies(self.conn, &self.names)
             .await
             .map_err(fault)?;
+        let expressions = self.expressions();
         for (name, sql) in made {
             if !attempted(self.conn, &sql).await {
                 self.clones.clear();
@@ -95,6 +99,11 @@ impl WhatIf<'_> {
                     self.figures[place].bytes = scaled;
                 }
                 clone.indexes.push(index);
+            }
+            for (place, expression) in expressions.iter().enumerate() {
+                let known = quote_ident(&format!("{name}_known_{place}"));
+                let (known, clone) = (format!("pg_temp.{known}"), clone.target.table.quoted());
+                attempted(self.conn, &catalog::statistics(&known, &clone, expression)).await;
             }
             run(self.conn, &catalog::analyze(name)).await?;
             self.clones.push(clone);
