@@ -129,6 +129,8 @@ describe('a maintainer that is killed', () => {
     ['revert', 'ALTER INDEX', 'start', 2],
     ['revert', 'DROP INDEX', 'start', 1]
   ])('in %s, at %s, its %s (%i)', { timeout: 90_000 }, async (job, tag, when, nth) => {
+    const [version] = await server<number>(`SELECT current_setting('server_version_num')::int`)
+    if (tag === 'REINDEX' && version < 170_000) return // no trigger on it before PostgreSQL 17
     await prepare()
     // Temporary tables are not the table's indexes: what-if builds and drops its own before the first real one.
     await waitAt(tag, when, nth)
