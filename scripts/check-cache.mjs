@@ -1,22 +1,31 @@
 // The checker of the exact cache. Processes of readers ask cached questions while processes of writers append,
 // roll back, hold transactions open, come late, delete, update and truncate, and backends are killed. Every
 // answer is compared with one that plain SQL computes, by `pg`, from the events visible in the answer's own
-// snapshot (that of its token); and the snapshot itself must be as fresh as was promised.
+// snapshot (that of its token); and the snapshot itself must be as fresh as was promised. Beside them one process
+// asks for what is new since its last answer, and must get every event that stays exactly once.
 //
 //   node scripts/check-cache.mjs --url postgres://… [--reads 5000] [--readers 2] [--writers 3] [--seed 1] [--crash]
+//     [--burst 40] [--quiet 0.5] [--redis] [--truncates] [--package FOLDER]
 //
 // The database must be migrated, and its own. `--crash` also kills a backend with SIGKILL now and then, which
-// crash-restarts a server on this machine. Prints a summary as JSON; exit code 1 where an answer was wrong.
-import { fork } from 'node:child_process'
+// crash-restarts a server on this machine. `--burst`: so many strict reads one after the other between those that
+// are bracketed one by one. `--quiet`: the share of the time in which nobody writes, so that what is new is nothing
+// too. `--redis` starts a redis-server that the readers share, and stops and starts it. Prints a summary as JSON;
+// exit code 1 where an answer was wrong.
+import { fork, spawn } from 'node:child_process'
 import { createRequire } from 'node:module'
+import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import pg from 'pg'
 
-const { connect } = createRequire(import.meta.url)('../index.js')
+/** Another build of the package, such as one in a copy of the repository. */
+const PACKAGE = process.argv.includes('--package') ? process.argv[process.argv.indexOf('--package') + 1] : '..'
+const { connect } = createRequire(import.meta.url)(process.env.TAMMA_CHECK_PACKAGE ?? `${PACKAGE}/index.js`)
 const TYPES = ['A.ONE.X', 'A.TWO.X', 'B.ONE.X', 'C.RARE.X']
 const BOUND = 300
+const PHASE = 4000
 
 function generator(seed) {
   let state = seed >>> 0
@@ -86,7 +95,7 @@ async function opened(url) {
 }
 
 /** Writes until it is told to stop. Failures are no matter: what did not commit must not be seen. */
-async function write({ url, seed, truncates }) {
+async function write({ url, seed, truncates, quiet }) {
   const random = generator(seed)
   let stopped = false
   process.on('message', () => {
@@ -94,6 +103,11 @@ async function write({ url, seed, truncates }) {
   })
   let client
   while (!stopped) {
+    // All writers are quiet at the same time.
+    if ((Date.now() % PHASE) / PHASE < quiet) {
+      await sleep(20)
+      continue
+    }
     try {
       client ??= await opened(url)
       const dice = random.next()
@@ -158,11 +172,15 @@ function comparable({ only, loose }, rows) {
   return JSON.stringify(loose ? texts.sort() : texts)
 }
 
-async function read({ url, seed, reads }) {
+async function read({ url, seed, reads, burst, redis }) {
   const random = generator(seed)
   const summary = { reads: 0, compared: 0, skipped: 0, unavailable: 0, outcomes: {}, failures: [] }
-  const client = await connect({ url, pool: { max: 4 } })
+  const client = await connect({ url, pool: { max: 4 }, ...(redis && { cache: { redis: { url: redis } } }) })
   const history = []
+  const note = (mode, answer) => {
+    summary.reads++
+    summary.outcomes[`${mode} ${answer.cache}`] = (summary.outcomes[`${mode} ${answer.cache}`] ?? 0) + 1
+  }
   const one = async (question, admin) => {
     const mode = random.pick(['strict', 'strict', 'strict', 'bounded', 'session'])
     const hint = { consistency: mode }
@@ -189,8 +207,7 @@ async function read({ url, seed, reads }) {
       (await admin.query('SELECT pg_visible_in_snapshot($1::text::xid8, $2::text::pg_snapshot) AS it', [own, snapshot]))
         .rows[0].it
     const after = (await admin.query(STATE)).rows[0]
-    summary.reads++
-    summary.outcomes[`${mode} ${answer.cache}`] = (summary.outcomes[`${mode} ${answer.cache}`] ?? 0) + 1
+    note(mode, answer)
     const wrong = what =>
       summary.failures.push({ what, mode, cache: answer.cache, snapshot, before, query: question.query })
     if (least !== undefined && !precedes(least, snapshot)) wrong('older than promised')
@@ -204,12 +221,56 @@ async function read({ url, seed, reads }) {
       if (got !== want) wrong(`other rows: ${got.slice(0, 300)} instead of ${want.slice(0, 300)}`)
     }
   }
+  /** Strict reads one after the other: each sees at least what the one before saw. */
+  const many = async admin => {
+    const before = (await admin.query(STATE)).rows[0]
+    const answers = []
+    let least = before.snapshot
+    for (let i = 0; i < burst; i++) {
+      const question = random.pick(QUESTIONS)
+      const answer = await client.optimizer.executeQuery({
+        ...question.query,
+        hints: { cache: { consistency: 'strict' } }
+      })
+      note('strict', answer)
+      const snapshot = snapshotOf(answer.token)
+      if (!precedes(least, snapshot))
+        summary.failures.push({ what: 'older than promised', cache: answer.cache, snapshot, least })
+      least = snapshot
+      answers.push({ question, snapshot, cache: answer.cache, got: comparable(question, answer.rows) })
+    }
+    // What a snapshot saw is computed once, however many answers are of it.
+    const direct = new Map()
+    for (const answer of answers) {
+      const key = `${QUESTIONS.indexOf(answer.question)} ${answer.snapshot}`
+      if (!direct.has(key))
+        direct.set(key, comparable(answer.question, (await admin.query(answer.question.sql, [answer.snapshot])).rows))
+      answer.want = direct.get(key)
+    }
+    if ((await admin.query(STATE)).rows[0].state !== before.state) {
+      summary.skipped += answers.length
+      return
+    }
+    for (const { question, snapshot, cache, got, want } of answers) {
+      summary.compared++
+      if (got !== want)
+        summary.failures.push({
+          what: `other rows: ${got.slice(0, 300)} instead of ${want.slice(0, 300)}`,
+          mode: 'strict',
+          cache,
+          snapshot,
+          before,
+          query: question.query
+        })
+    }
+  }
   const lane = async () => {
     let admin
     while (summary.reads < reads && summary.failures.length < 5) {
       try {
         admin ??= await opened(url)
         await one(random.pick(QUESTIONS), admin)
+        if (burst > 0) await many(admin)
       } catch (error) {
         // The server was away, or the lane's own connection was ended.
         if (error.code === 'INVALID_QUERY' || error.code === 'DATABASE_ERROR') {
@@ -226,28 +287,115 @@ async function read({ url, seed, reads }) {
     }
     await admin?.end().catch(() => {})
   }
+  const told = setInterval(() => process.send({ progress: summary.reads }), 10_000)
   // Lanes of one client, so that checks are shared.
   await Promise.all([lane(), lane(), lane()])
+  clearInterval(told)
   await client.close()
-  process.send(summary)
+  process.send({ summary })
+}
+
+/** Asks for what is new until it is told to stop, and then to the end. */
+async function follow({ url, seed }) {
+  const random = generator(seed)
+  const failures = []
+  const seen = new Set()
+  let stopped = false
+  process.on('message', () => {
+    stopped = true
+  })
+  const client = await connect({ url, pool: { max: 2 } })
+  let token
+  for (;;) {
+    const last = stopped
+    try {
+      const page = await client
+        .query()
+        .select(['id'])
+        .since(token)
+        .limit(1 + random.below(200))
+        .execute()
+      for (const { id } of page.rows) {
+        if (seen.has(id)) failures.push({ what: `since gave ${id} twice` })
+        seen.add(id)
+      }
+      token = page.token
+      // Told to stop before it asked, and nothing was left.
+      if (last && page.rows.length === 0) break
+      if (page.rows.length === 0) await sleep(random.below(50))
+    } catch {
+      await sleep(50)
+    }
+  }
+  await client.close()
+  const admin = await opened(url)
+  const { rows } = await admin.query('SELECT event_id::text AS id FROM events')
+  await admin.end()
+  const missing = rows.filter(({ id }) => !seen.has(id))
+  if (missing.length > 0) failures.push({ what: `since left out ${missing.length}, such as ${missing[0].id}` })
+  process.send({ followed: { events: seen.size, failures } })
+}
+
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1')
+  await new Promise(resolve => server.once('listening', resolve))
+  const { port } = server.address()
+  await new Promise(resolve => server.close(resolve))
+  return port
+}
+
+/** A Redis that is stopped and started, now and then in mid-answer. */
+async function flicker(port, random, ended) {
+  const start = () =>
+    spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], {
+      stdio: 'ignore'
+    })
+  let child = start()
+  let stops = 0
+  while (!ended()) {
+    await sleep(2000 + random.below(4000))
+    const gone = new Promise(resolve => child.once('exit', resolve))
+    child.kill(random.next() < 0.5 ? 'SIGKILL' : 'SIGTERM')
+    await gone
+    stops++
+    await sleep(random.below(1500))
+    child = start()
+  }
+  child.kill('SIGKILL')
+  return stops
 }
 
 async function main(options) {
   const started = performance.now()
-  const { url, reads, readers, writers, seed, crash, truncates } = options
+  const { url, reads, readers, writers, seed, crash, truncates, burst, quiet } = options
+  const port = options.redis ? await freePort() : undefined
+  const redis = port && `redis://127.0.0.1:${port}/0`
   const child = (role, given) => {
-    const forked = fork(fileURLToPath(import.meta.url), [JSON.stringify({ role, ...given })])
+    const forked = fork(fileURLToPath(import.meta.url), [JSON.stringify({ role, ...given })], {
+      env: { ...process.env, TAMMA_CHECK_PACKAGE: process.env.TAMMA_CHECK_PACKAGE ?? `${PACKAGE}/index.js` }
+    })
     return { forked, exited: new Promise(resolve => forked.on('exit', resolve)) }
   }
-  const writing = Array.from({ length: writers }, (_, i) => child('write', { url, seed: seed + 100 + i, truncates }))
+  const writing = Array.from({ length: writers }, (_, i) =>
+    child('write', { url, seed: seed + 100 + i, truncates, quiet })
+  )
   const summaries = []
   const reading = Array.from({ length: readers }, (_, i) => {
-    const started = child('read', { url, seed: seed + i, reads: Math.ceil(reads / readers) })
-    started.forked.on('message', summary => summaries.push(summary))
+    const started = child('read', { url, seed: seed + i, reads: Math.ceil(reads / readers), burst, redis })
+    started.forked.on('message', ({ summary, progress }) => {
+      if (summary) summaries.push(summary)
+      else console.error(`reader ${i}: ${progress} reads`)
+    })
     return started
+  })
+  const following = child('follow', { url, seed: seed + 500 })
+  let followed
+  following.forked.on('message', told => {
+    followed = told.followed
   })
   let ended = false
   const random = generator(seed + 999)
+  const flickering = port && flicker(port, generator(seed + 998), () => ended)
   const killer = (async () => {
     let admin
     for (let turn = 1; !ended; turn++) {
@@ -259,12 +407,8 @@ async function main(options) {
         )
         const victim = random.pick(rows)?.pid
         if (victim === undefined) continue
-        if (crash && turn % 4 === 0) process.kill(victim, 'SIGKILL')
+        if (crash && turn % 12 === 0) process.kill(victim, 'SIGKILL')
         else await admin.query('SELECT pg_terminate_backend($1)', [victim])
-        // What migrate() does after a crash.
-        if (crash && turn % 4 !== 0) {
-          await admin.query('INSERT INTO events_incarnation DEFAULT VALUES ON CONFLICT DO NOTHING')
-        }
       } catch {
         await admin?.end().catch(() => {})
         admin = undefined
@@ -276,6 +420,8 @@ async function main(options) {
   ended = true
   for (const { forked } of writing) forked.send('stop')
   await Promise.all([killer, ...writing.map(({ exited }) => exited)])
+  following.forked.send('stop')
+  const [stops] = await Promise.all([flickering, following.exited])
   const total = {
     seed,
     seconds: Math.round((performance.now() - started) / 1000),
@@ -284,7 +430,9 @@ async function main(options) {
     skipped: 0,
     unavailable: 0,
     outcomes: {},
-    failures: []
+    followed: followed?.events,
+    redisStops: stops,
+    failures: followed?.failures ?? [{ what: 'the one that asks for what is new ended without a word' }]
   }
   for (const summary of summaries) {
     for (const key of ['reads', 'compared', 'skipped', 'unavailable']) total[key] += summary[key]
@@ -297,7 +445,7 @@ async function main(options) {
 
 if (process.send !== undefined && process.argv[2]?.startsWith('{')) {
   const { role, ...given } = JSON.parse(process.argv[2])
-  await (role === 'read' ? read(given) : write(given))
+  await { read, write, follow }[role](given)
   process.disconnect()
 } else {
   const { values } = parseArgs({
@@ -307,11 +455,17 @@ if (process.send !== undefined && process.argv[2]?.startsWith('{')) {
       readers: { type: 'string', default: '2' },
       writers: { type: 'string', default: '3' },
       seed: { type: 'string', default: String(Date.now() % 1e6) },
+      burst: { type: 'string', default: '0' },
+      quiet: { type: 'string', default: '0' },
+      package: { type: 'string' },
+      redis: { type: 'boolean', default: false },
       crash: { type: 'boolean', default: false },
       truncates: { type: 'boolean', default: false }
     }
   })
-  const numbers = Object.fromEntries(['reads', 'readers', 'writers', 'seed'].map(key => [key, Number(values[key])]))
+  const numbers = Object.fromEntries(
+    ['reads', 'readers', 'writers', 'seed', 'burst', 'quiet'].map(key => [key, Number(values[key])])
+  )
   const total = await main({ ...values, ...numbers })
   console.log(JSON.stringify(total, null, 2))
   process.exitCode = total.failures.length > 0 ? 1 : 0

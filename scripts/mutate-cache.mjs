@@ -1,10 +1,10 @@
-// Shows that every guard of the exact cache is needed: takes each out in turn, builds, and runs the tests that are
-// most likely to notice, then a short run of the checker. One of them must fail. The source is put back afterwards,
-// whatever happens; where a mutation survives the exit code is 1.
+// Shows that every guard of the exact cache is needed: takes each out in turn and runs the tests that are most
+// likely to notice, then a short run of the checker. One of them must fail. Exit code 1 where a mutation survives.
 //
 //   node scripts/mutate-cache.mjs [NAME...]     only these; --list shows them
 //
-// Takes about a minute for each: it is no part of `npm test`.
+// All mutations are built into one addon, each behind a number that the environment names, so that a mutation costs
+// the time of its tests and not that of a build. The sources are put back, and the addon built anew, whatever happens.
 import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -18,142 +18,172 @@ const { startEmbedded } = createRequire(import.meta.url)('../lib/embedded/index.
 /** Tests in Rust that need no server; a file of tests, and which of them. */
 const units = 'cache::tests'
 const lists = ['cache.test', 'lists']
-const late = ['cache.test', 'late commits']
+const strict = ['cache.test', 'strict']
 const owner = ['cache.test', 'what the owner does']
+const windows = ['cache.test', 'windows that end']
 const alone = ['cache.test', 'one at a time']
 const large = ['cache.test', 'found by the index']
 const groups = ['cache-groups.test', '']
 const incarnation = ['cache-incarnation.test', '']
 const fallbacks = ['cache-fallbacks.test', '']
 
-/** The guard: the file, what stands there, what it becomes, and the tests. */
+const check = 'src/cache/attempt/check.rs'
+const fresh = 'src/cache/fresh.rs'
+const grouped = 'src/cache/grouped.rs'
+const stamp = 'src/cache/stamp.rs'
+const stampSql = 'src/sql/exact/stamp.rs'
+const news = 'src/sql/exact/news.rs'
+const render = 'src/migrate/render.rs'
+
+/** A condition that a conjunction does without. */
+const without = condition => [condition, `(MUTANT || ${condition})`]
+/** A text that becomes another. */
+const text = (from, to) => [`"${from}"`, `(if MUTANT { "${to}" } else { "${from}" })`]
+/** A text of a migration that becomes another. */
+const migration = (from, to) => [
+  '    sql.push_str(rest);\n',
+  `    sql.push_str(rest);\n    if MUTANT { sql = sql.replace(r#"${from}"#, r#"${to}"#); }\n`
+]
+
+/** The guard: the file, what stands there and what it becomes, in which MUTANT is whether it is on; the tests. */
 const MUTATIONS = {
   'points of transactions that were running': [
-    'src/sql/exact/news.rs',
-    'if !since.running().is_empty()',
-    'if false',
-    late
+    news,
+    ['!since.running().is_empty()', '!MUTANT && !since.running().is_empty()'],
+    strict
   ],
   'gaps between running transactions': [
-    'src/sql/exact/news.rs',
-    'UNION ALL SELECT r FROM s, pg_snapshot_xip(s) AS r WHERE r > ',
-    'UNION ALL SELECT r FROM s, pg_snapshot_xip(s) AS r WHERE false AND r > ',
+    news,
+    text(
+      ' UNION ALL SELECT pg_snapshot_xmax(s) FROM s UNION ALL SELECT r FROM s, pg_snapshot_xip(s) AS r WHERE r > ',
+      ' UNION ALL SELECT pg_snapshot_xmax(s) FROM s UNION ALL SELECT r FROM s, pg_snapshot_xip(s) AS r WHERE false AND r > '
+    ),
     large
   ],
   'overflow of the delta, grouped': [
-    'src/cache/grouped.rs',
-    'news.left || news.events > MOST_NEW',
-    'news.left',
+    grouped,
+    ['news.events > MOST_NEW', '(!MUTANT && news.events > MOST_NEW)'],
     groups
   ],
-  'overflow of the delta, in lists': [
-    'src/cache/attempt/check.rs',
-    'if news.left || news.events > MOST_NEW',
-    'if news.left',
-    lists
-  ],
-  rotations: ['src/cache/attempt/check.rs', '&& !said.is_rotated()', '', owner],
+  'overflow of the delta, in lists': [check, ['news.events > MOST_NEW', '(!MUTANT && news.events > MOST_NEW)'], lists],
+  'a row that left the window': [check, ['if news.left ||', 'if (!MUTANT && news.left) ||'], windows],
+  rotations: [check, without('!said.is_rotated()'), owner],
   'the log of rotations': [
-    'migrations/0001_rotations.sql',
-    'INSERT INTO {{rotations}} DEFAULT',
-    "INSERT INTO {{rotations}} SELECT '1' ON CONFLICT DO NOTHING; --",
+    render,
+    migration('DEFAULT VALUES ON CONFLICT DO NOTHING;\n  -- Undone', "SELECT '1' ON CONFLICT DO NOTHING;\n  -- Undone"),
     owner
   ],
-  'the transaction of an event': [
-    'migrations/0001_rotations.sql',
-    'NEW.transaction_id := pg_current_xact_id();',
-    '',
-    owner
-  ],
+  'the transaction of an event': [render, migration('NEW.transaction_id := pg_current_xact_id();', ''), owner],
   'whether a check is believed, in lists': [
-    'src/cache/attempt/check.rs',
-    'said.news().filter(|_| is_believed(stamp, &said)) else',
-    'said.news() else',
+    check,
+    ['.filter(|_| is_believed', '.filter(|_| MUTANT || is_believed'],
     owner
   ],
   'whether a check is believed, grouped': [
-    'src/cache/grouped.rs',
-    'said.news().filter(|_| is_believed(stamp, &said)) else',
-    'said.news() else',
+    grouped,
+    ['.filter(|_| is_believed', '.filter(|_| MUTANT || is_believed'],
     owner
   ],
-  nonce: ['src/cache/stamp.rs', '&& self.nonce == later.nonce', '', incarnation],
-  'an absent nonce': ['src/cache/stamp.rs', 'self.stamp.nonce.is_empty().then_some(Refusal::NoNonce)', 'None', owner],
-  'start of the server': ['src/cache/stamp.rs', '&& self.started == later.started', '', incarnation],
-  realm: ['src/cache/stamp.rs', '&& self.realm == later.realm', '', units],
-  fingerprint: ['src/cache/stamp.rs', '&& self.fingerprint == later.fingerprint', '', owner],
-  'order of snapshots': ['src/cache/stamp.rs', '&& self.snapshot.precedes(&later.snapshot)', '', units],
-  'a clock that goes back': ['src/cache/stamp.rs', '&& self.clock <= later.clock', '', units],
-  horizon: [
-    'src/cache/stamp.rs',
-    '&& self.horizon.is_none_or(|at| at > later.clock)',
-    '',
-    ['cache.test', 'windows that end']
+  nonce: [stamp, without('self.nonce == later.nonce'), incarnation],
+  'an absent nonce': [
+    stamp,
+    ['self.stamp.nonce.is_empty().then_some', '(!MUTANT && self.stamp.nonce.is_empty()).then_some'],
+    owner
   ],
-  'a newer entry stays': ['src/cache/mod.rs', '&& before.is_newer_than(answer)', '&& false', units],
-  'a row that left the window': [
-    'src/cache/attempt/check.rs',
-    'if news.left || news.events > MOST_NEW',
-    'if news.events > MOST_NEW',
-    ['cache.test', 'windows that end']
+  'start of the server': [stamp, without('self.started == later.started'), incarnation],
+  realm: [stamp, without('self.realm == later.realm'), units],
+  fingerprint: [stamp, without('self.fingerprint == later.fingerprint'), owner],
+  'order of snapshots': [stamp, without('self.snapshot.precedes(&later.snapshot)'), units],
+  'a clock that goes back': [stamp, without('self.clock <= later.clock'), units],
+  horizon: [stamp, without('self.horizon.is_none_or(|at| at > later.clock)'), windows],
+  'the snapshot of the cheapest check': [
+    stamp,
+    ['is(&self.snapshot.to_string())', '(is(&self.snapshot.to_string()) | MUTANT)'],
+    strict
+  ],
+  'the nonce of the cheapest check': [stamp, ['is(&self.nonce)', '(is(&self.nonce) | MUTANT)'], units],
+  'the start of the cheapest check': [stamp, ['is(&self.started)', '(is(&self.started) | MUTANT)'], units],
+  'the realm of the cheapest check': [stamp, ['is(&self.realm)', '(is(&self.realm) | MUTANT)'], units],
+  'the clock and the cheapest check': [
+    'src/cache/attempt/unchanged.rs',
+    without('!is_of_the_clock(&self.plan.query)'),
+    windows
+  ],
+  'a newer entry stays': [
+    'src/cache/mod.rs',
+    ['before.is_newer_than(answer)', '(!MUTANT && before.is_newer_than(answer))'],
+    units
   ],
   'transaction ids of the future': [
-    'src/sql/exact/stamp.rs',
-    "pg_snapshot_xmax(s)) THEN 'a' END",
-    "pg_snapshot_xmax(s)) THEN '' END",
+    stampSql,
+    text(" >= pg_snapshot_xmax(s)) THEN 'a' END", " >= pg_snapshot_xmax(s)) THEN '' END"),
     owner
   ],
   'guards of transaction_id': [
-    'src/sql/exact/stamp.rs',
-    "CASE WHEN t.guards <> 3 THEN 't' END",
-    "CASE WHEN false THEN 't' END",
+    stampSql,
+    text(
+      "CASE WHEN t.guards <> 3 THEN 't' END) FROM pg_class AS c",
+      "CASE WHEN t.guards <> 3 THEN '' END) FROM pg_class AS c"
+    ),
     owner
   ],
-  partitions: ['src/cache/grouped.rs', 'said.is_partitioned() && !partitioned', 'false', groups],
-  'row-level security': ['src/sql/exact/stamp.rs', "THEN 'r' END", "THEN '' END", fallbacks],
-  isolation: ['src/sql/exact/stamp.rs', "THEN 'i' END", "THEN '' END", fallbacks],
+  'row-level security': [stampSql, text(") THEN 'r' END, ", ") THEN '' END, "), fallbacks],
+  isolation: [
+    stampSql,
+    text(
+      "CASE WHEN current_setting('transaction_isolation') NOT IN ('repeatable read', 'serializable') THEN 'i' END",
+      'NULL'
+    ),
+    fallbacks
+  ],
+  partitions: [
+    grouped,
+    ['said.is_partitioned() && !partitioned', '!MUTANT && said.is_partitioned() && !partitioned'],
+    groups
+  ],
   'sharing only checks that began later': [
-    'src/cache/fresh.rs',
-    'if answer.checked > asked {',
-    'if answer.checked + std::time::Duration::from_millis(200) > asked {',
+    fresh,
+    ['answer.checked > asked', 'answer.checked + Duration::from_millis(if MUTANT { 200 } else { 0 }) > asked'],
     alone
   ],
-  'the bound of bounded reads': [
-    'src/cache/fresh.rs',
-    'answer.checked.elapsed() <= *bound',
-    'true',
-    ['cache.test', 'bounded']
-  ],
-  'the write of a session': [
-    'src/cache/fresh.rs',
-    'seen.is_within(&stamp.snapshot)',
-    'seen.snapshot.xmin() > 0 && !stamp.nonce.is_empty()',
-    ['cache.test', 'session']
-  ]
+  'the bound of bounded reads': [fresh, without('answer.checked.elapsed() <= *bound'), ['cache.test', 'bounded']],
+  'the write of a session': [fresh, without('seen.is_within(&stamp.snapshot)'), ['cache.test', 'session']]
 }
+
+const SWITCH = `
+/// Whether a mutation is on: see scripts/mutate-cache.mjs.
+pub fn mutant(number: u32) -> bool {
+    static ON: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    let on = || std::env::var("TAMMA_MUTANT").ok().and_then(|on| on.parse().ok()).unwrap_or(0);
+    *ON.get_or_init(on) == number
+}
+`
 
 const run = (env, command, ...given) =>
   spawnSync(command, given, { cwd: root, stdio: 'pipe', encoding: 'utf8', env: { ...process.env, ...env } })
-const vitest = (env, ...given) =>
-  run(env, process.execPath, 'node_modules/vitest/vitest.mjs', 'run', '--project', 'database', ...given)
+const tail = ({ stdout, stderr }) => `${stdout}\n${stderr}`.slice(-3000)
 
-function build() {
-  const built = run({}, 'npm', 'run', 'build:dev')
-  if (built.status !== 0) throw new Error(`does not build:\n${built.stderr.slice(-2000)}`)
+function must(what, ran) {
+  if (ran.status !== 0) throw new Error(`${what}:\n${tail(ran)}`)
 }
 
-/** Whose tests noticed; undefined where nobody did. */
-function killer(env, tests) {
-  if (tests === units) {
-    const ran = run(env, 'cargo', 'test', '--profile', 'dev-fast', '--lib', units)
-    if (!/test result:/.test(ran.stdout)) throw new Error(`the unit tests do not run:\n${ran.stderr.slice(-2000)}`)
-    return ran.status === 0 ? undefined : units
-  }
-  const [file, name] = tests
-  build()
-  if (vitest(env, file, ...(name === '' ? [] : ['-t', name])).status !== 0) return `${file} ${name}`.trim()
-  if (vitest({ ...env, TAMMA_CHECK_READS: '1500' }, 'cache-checker').status !== 0) return 'the checker'
-  return undefined
+function passes(env, tests) {
+  const [command, ...given] =
+    tests === units
+      ? ['cargo', 'test', '--profile', 'dev-fast', '--lib', units]
+      : [
+          process.execPath,
+          'node_modules/vitest/vitest.mjs',
+          'run',
+          '--project',
+          'database',
+          tests[0],
+          ...(tests[1] && ['-t', tests[1]])
+        ]
+  const ran = run(env, command, ...given)
+  // Nothing ran at all: that notices nothing.
+  if (!/test result:|Tests .*(passed|failed)/.test(ran.stdout)) throw new Error(`${tests} did not run:\n${tail(ran)}`)
+  return ran.status === 0
 }
 
 const asked = process.argv.slice(2)
@@ -163,49 +193,62 @@ if (asked.includes('--list')) {
 }
 const unknown = asked.filter(name => !(name in MUTATIONS))
 if (unknown.length > 0) throw new Error(`no such mutations: ${unknown.join(', ')}`)
-// Before the first is built: a guard that has moved would be found after an hour.
-for (const [name, [file, from]] of Object.entries(MUTATIONS)) {
-  if (!readFileSync(join(root, file), 'utf8').includes(from)) throw new Error(`${name}: ${file} no longer says ${from}`)
+
+const sources = new Map()
+const sourceOf = file => sources.get(file) ?? readFileSync(join(root, file), 'utf8')
+const mutated = new Map([['src/lib.rs', sourceOf('src/lib.rs') + SWITCH]])
+let number = 0
+for (const [name, mutation] of Object.entries(MUTATIONS)) {
+  number += 1
+  const [file, [from, to]] = mutation
+  if (!sources.has(file)) sources.set(file, sourceOf(file))
+  const source = mutated.get(file) ?? sources.get(file)
+  if (!source.includes(from)) throw new Error(`${name}: ${file} no longer says ${from}`)
+  mutated.set(
+    file,
+    source.replace(from, () => to.replaceAll('MUTANT', `crate::mutant(${number})`))
+  )
+  mutation.push(number)
 }
+sources.set('src/lib.rs', sourceOf('src/lib.rs'))
 
 const folder = mkdtempSync(join(tmpdir(), 'tamma-mutations-'))
 chmodSync(folder, 0o755) // as root, the server runs as another user, who has to come in
-let pending
-const putBack = () => pending && writeFileSync(...pending)
+const write = files => {
+  for (const [file, source] of files) writeFileSync(join(root, file), source)
+}
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, () => {
-    putBack()
+    write(sources)
     process.exit(1)
   })
 }
+
+const wanted = Object.entries(MUTATIONS).filter(([name]) => asked.length === 0 || asked.includes(name))
 const survivors = []
 const server = await startEmbedded({ directory: join(folder, 'database'), persistent: false })
 try {
-  const env = { TAMMA_TEST_DATABASE_URL: server.url }
-  for (const [name, [file, from, to, tests]] of Object.entries(MUTATIONS)) {
-    if (asked.length > 0 && !asked.includes(name)) continue
-    const path = join(root, file)
-    const source = readFileSync(path, 'utf8')
+  write(mutated)
+  must('does not build', run({}, 'npm', 'run', 'build:dev'))
+  const env = { TAMMA_TEST_DATABASE_URL: server.url, TAMMA_CHECK_READS: '1500' }
+  // All off: what fails now would kill everything.
+  const files = [...new Set(wanted.map(([, [, , tests]]) => tests))]
+  for (const tests of files) if (!passes(env, tests)) throw new Error(`fails without a mutation: ${tests}`)
+  console.log('all pass without a mutation')
+  for (const [name, [, , tests, number]] of wanted) {
     const began = performance.now()
-    pending = [path, source]
-    let killed
-    try {
-      writeFileSync(path, source.replace(from, to))
-      killed = killer(env, tests)
-    } finally {
-      putBack()
-      pending = undefined
-    }
-    if (killed === undefined) survivors.push(name)
+    const on = { ...env, TAMMA_MUTANT: String(number) }
+    const killer = [tests, ['cache-checker', '']].find(tests => !passes(on, tests))
+    if (killer === undefined) survivors.push(name)
     const seconds = Math.round((performance.now() - began) / 1000)
-    console.log(
-      `${killed === undefined ? 'SURVIVED' : 'killed'}  ${name}  ${killed ? `by ${killed}` : ''}  (${seconds} s)`
-    )
+    const by = killer === undefined ? '' : ` by ${[killer].flat().join(' ').trim()}`
+    console.log(`${killer === undefined ? 'SURVIVED' : 'killed  '} ${name}${by} (${seconds} s)`)
   }
 } finally {
+  write(sources)
   await server.stop()
   rmSync(folder, { recursive: true, force: true })
-  build()
+  must('does not build again', run({}, 'npm', 'run', 'build:dev'))
 }
-if (survivors.length > 0) console.log(`survived: ${survivors.join(', ')}`)
+console.log(`${wanted.length - survivors.length} of ${wanted.length} killed`)
 process.exitCode = survivors.length > 0 ? 1 : 0

@@ -80,8 +80,7 @@ impl Cached {
         if news.left || news.events > MOST_NEW {
             return Ok(Verdict::Void);
         }
-        let seen = said.stamp.snapshot.to_string();
-        frame.engine.pool.note_snapshot(&seen);
+        self.note_seen(frame, &said);
         let moved = said.stamp.edges != stamp.edges;
         if news.matching == 0 && !moved {
             return Ok(Verdict::Current(Arc::new(

@@ -30,7 +30,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicBool};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Wire, json};
@@ -70,7 +70,9 @@ pub struct Cache {
     /// Why answers can't be exact for now, and until when nothing else is tried.
     inexact: Mutex<Option<(Refusal, Instant)>>,
     /// Whether the event table was found to have partitions.
-    partitioned: std::sync::atomic::AtomicBool,
+    partitioned: AtomicBool,
+    /// Whether the last check found that no transaction had ended since the look before.
+    is_quiet: AtomicBool,
 }
 
 /// How long the server is not asked again after it could not give what exactness needs.
@@ -110,7 +112,8 @@ impl Cache {
             slots: Slots::default(),
             plans: Plans::default(),
             inexact: Mutex::default(),
-            partitioned: std::sync::atomic::AtomicBool::new(false),
+            partitioned: AtomicBool::new(false),
+            is_quiet: AtomicBool::new(false),
         })
     }
 
@@ -229,14 +232,15 @@ impl Cache {
         if self.by_hand.is_forgotten(answer.checked) {
             return;
         }
-        if let Some(before) = self.memory.get(key)
-            && before.is_newer_than(answer)
-        {
+        let before = self.memory.get(key);
+        if (before.as_ref()).is_some_and(|before| before.is_newer_than(answer)) {
             return;
         }
         self.memory.insert(Arc::clone(key), Arc::clone(answer));
-        // Evicts here and now what is too much.
-        self.memory.run_pending_tasks();
+        // What is too much is evicted here and now; the same rows, found true again, are no more than they were.
+        if !before.is_some_and(|before| Arc::ptr_eq(&before.body, &answer.body)) {
+            self.memory.run_pending_tasks();
+        }
     }
 
     /// What is kept in memory, else what other processes have shared, or earlier ones; and where it was

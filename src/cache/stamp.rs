@@ -196,6 +196,20 @@ impl Stamp {
             && self.horizon.is_none_or(|at| at > later.clock)
     }
 
+    /// Whether `text`, what [`unchanged`](crate::sql::unchanged) says now, says that nothing has happened since. Of
+    /// two snapshots that are the same no transaction has ended between, and without one that ends there
+    /// are no new events, no deletions, no other partitions or triggers. Time goes on all the same.
+    pub fn is_now(&self, text: &str) -> bool {
+        let mut parts = text.split('|');
+        let mut is = |expected: &str| parts.next() == Some(expected);
+        !self.nonce.is_empty()
+            && is(&self.snapshot.to_string())
+            && is(&self.nonce)
+            && is(&self.started)
+            && is(&self.realm)
+            && is("f")
+    }
+
     /// Whether it has seen what another of the same incarnation has not.
     pub fn is_newer_than(&self, other: &Self) -> bool {
         self.nonce == other.nonce

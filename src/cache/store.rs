@@ -15,8 +15,10 @@ use crate::model::table::TableNames;
 pub const CHANNEL: &str = "tamma_events_cache";
 
 /// Short waits, and no wait for the disk: what is lost is read anew.
+/// Nothing is set where a pooler stands between: see `exec::catalog`.
 const SET_UP: &str = "SELECT set_config('lock_timeout', '100', false), \
-     set_config('statement_timeout', '30000', false), set_config('synchronous_commit', 'off', false)";
+     set_config('statement_timeout', '30000', false), set_config('synchronous_commit', 'off', false) \
+     WHERE current_setting('extra_float_digits') = '2'";
 
 /// A connection of the cache's own.
 pub async fn connect(server: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {

@@ -89,6 +89,27 @@ fn every_trouble_is_a_refusal() {
     assert_eq!(said(&gone).refusal(), Some(Refusal::NotATable));
 }
 
+#[test]
+fn nothing_has_happened_where_all_is_the_same_alone() {
+    let now = "10:20:12,14|nonce|1700000000.5|realm|f";
+    assert!(stamp().is_now(now));
+    for (from, to) in [
+        ("10:20:12,14", "10:20:14"),
+        ("10:20:12,14", "10:21:12,14"),
+        ("nonce", "other"),
+        ("|nonce|", "||"),
+        (".5", ".6"),
+        ("realm", "other"),
+        ("|f", "|t"),
+        ("|f", ""),
+    ] {
+        assert!(!stamp().is_now(&now.replace(from, to)), "{from} {to}");
+    }
+    let mut absent = stamp();
+    absent.nonce.clear();
+    assert!(!absent.is_now(&now.replace("nonce", "")));
+}
+
 fn answer(seen: &str) -> Arc<Answer> {
     let stamp = Stamp {
         snapshot: snapshot(seen),

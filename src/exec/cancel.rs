@@ -45,6 +45,10 @@ impl Canceller {
     /// Stops what runs on a connection and brings it back in step. False where that failed: the
     /// connection must be closed.
     pub async fn stop(&self, connection: &mut Connection) -> bool {
+        // Another client's statement may be running there by now. The pooler stops what a client leaves.
+        if connection.pooled {
+            return false;
+        }
         timeout(PATIENCE, self.stop_and_drain(connection))
             .await
             .unwrap_or(false)

@@ -10,25 +10,32 @@ use crate::model::{
 };
 use crate::sql::REALM;
 
+/// `extra_float_digits` is what the driver asks for as it connects. Where it is not so, a pooler stands
+/// between that did not pass it on, and what is set here might be another client's: nothing is.
+macro_rules! set_up {
+    ($system:literal) => {
+        concat!(
+            "SELECT pg_backend_pid(), pg_current_snapshot()::text, ",
+            $system,
+            ", (SELECT oid FROM pg_database WHERE datname = current_database()), \
+             pg_is_in_recovery(), current_setting('extra_float_digits') <> '2', \
+             CASE WHEN current_setting('extra_float_digits') = '2' THEN set_config('statement_timeout', '0', false) END"
+        )
+    };
+}
+
 /// The settings of a session, in the one round trip that also learns the backend's pid.
 ///
 /// `client_connection_check_interval` makes a backend notice within half a second that its client
 /// is gone, even in mid-query. Platforms without it refuse the setting, hence the second text.
-pub const SET_UP: &str = "SELECT pg_backend_pid(), pg_current_snapshot()::text, \
-     (SELECT system_identifier::text FROM pg_control_system()), \
-     (SELECT oid FROM pg_database WHERE datname = current_database()), \
-     pg_is_in_recovery(), set_config('statement_timeout', '0', false), \
-     set_config('client_connection_check_interval', '500', false)";
+pub const SET_UP: &str = concat!(
+    set_up!("(SELECT system_identifier::text FROM pg_control_system())"),
+    ", CASE WHEN current_setting('extra_float_digits') = '2' THEN set_config('client_connection_check_interval', '500', false) END"
+);
 /// The same without that setting.
-pub const SET_UP_PLAIN: &str = "SELECT pg_backend_pid(), pg_current_snapshot()::text, \
-     (SELECT system_identifier::text FROM pg_control_system()), \
-     (SELECT oid FROM pg_database WHERE datname = current_database()), \
-     pg_is_in_recovery(), set_config('statement_timeout', '0', false)";
+pub const SET_UP_PLAIN: &str = set_up!("(SELECT system_identifier::text FROM pg_control_system())");
 /// The same where the role may not ask for the system identifier: the database's name stands in.
-pub const SET_UP_BARE: &str = "SELECT pg_backend_pid(), pg_current_snapshot()::text, \
-     current_database()::text, \
-     (SELECT oid FROM pg_database WHERE datname = current_database()), \
-     pg_is_in_recovery(), set_config('statement_timeout', '0', false)";
+pub const SET_UP_BARE: &str = set_up!("current_database()::text");
 
 /// Whether the server follows another, and how far it has come, as a byte of the log.
 pub const REPLAYED: &str = "SELECT pg_is_in_recovery(), (pg_last_wal_replay_lsn() - '0/0')::int8";

@@ -34,6 +34,9 @@ pub struct Connection {
     pub outdated: bool,
     /// Whether its transactions are REPEATABLE READ unless they say otherwise: for the exact cache.
     pub repeatable: bool,
+    /// Whether a pooler stands between that may give each transaction another session: nothing is set in it,
+    /// and its pid is not to be relied on.
+    pub pooled: bool,
     /// The session's `statement_timeout` in milliseconds; 0 for none.
     pub backstop: u64,
     /// Whether its statements are planned once, whatever their values: those of a check.
@@ -108,6 +111,7 @@ impl Connection {
             snapshot: seen(snapshot, is_standby),
             is_standby,
             origin: Origin::of(row.try_get(2)?, row.try_get::<Oid, _>(3)?.0),
+            pooled: row.try_get(5)?,
             driver,
             in_transaction: false,
             outdated: false,
@@ -132,7 +136,7 @@ impl Connection {
 
     /// Has the server itself end statements that take longer, should this process be gone or hang.
     pub async fn set_backstop(&mut self, millis: u64) -> Result<(), sqlx::Error> {
-        if self.backstop == millis {
+        if self.pooled || self.backstop == millis {
             return Ok(());
         }
         // Where it is not known whether it was set, it is set again: no other use has this number.
@@ -172,7 +176,7 @@ impl Connection {
     /// Makes its transactions REPEATABLE READ from now on, or what the server has for others. One
     /// round trip where that is not so already.
     pub async fn set_repeatable(&mut self, repeatable: bool) -> Result<(), sqlx::Error> {
-        if self.repeatable == repeatable {
+        if self.pooled || self.repeatable == repeatable {
             return Ok(());
         }
         let set = if repeatable {
@@ -188,7 +192,7 @@ impl Connection {
     /// Has statements planned once and for all, or as the server thinks best, from now on. One round
     /// trip where that is not so already.
     pub async fn plan_once(&mut self, generic: bool) -> Result<(), sqlx::Error> {
-        if self.generic == generic {
+        if self.pooled || self.generic == generic {
             return Ok(());
         }
         let set = if generic {

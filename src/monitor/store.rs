@@ -12,8 +12,10 @@ use crate::exec::Ended;
 use crate::model::table::TableNames;
 
 /// Short waits, and no wait for the disk: a log may lose its last moment.
+/// Nothing is set where a pooler stands between: see `exec::catalog`.
 const SET_UP: &str = "SELECT set_config('lock_timeout', '1000', false), \
-     set_config('statement_timeout', '5000', false), set_config('synchronous_commit', 'off', false)";
+     set_config('statement_timeout', '5000', false), set_config('synchronous_commit', 'off', false) \
+     WHERE current_setting('extra_float_digits') = '2'";
 
 /// A connection to write or to look with.
 pub async fn connect(server: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {

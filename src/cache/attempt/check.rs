@@ -54,8 +54,7 @@ impl Cached {
             return Ok(Verdict::Void);
         }
         if news.matching == 0 {
-            let snapshot = said.stamp.snapshot.to_string();
-            frame.engine.pool.note_snapshot(&snapshot);
+            self.note_seen(frame, &said);
             return Ok(Verdict::Current(Arc::new(
                 answer.confirmed(said.stamp, sent),
             )));

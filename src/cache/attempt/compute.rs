@@ -51,6 +51,13 @@ impl Cached {
             let refusal = said.refusal();
             self.cache.note_exactness(refusal);
             let (batches, last) = frame.answered(strategy, Some(lease)).await?;
+            if refusal == Some(Refusal::NoNonce) {
+                // The transaction could not write.
+                let mut lease = frame.lease().await?;
+                let noted = self.note(frame, lease.connection(), refusal).await;
+                lease.settle(&noted);
+                noted?;
+            }
             let seen = said.stamp.snapshot.to_string();
             let stamp = refusal.is_none().then_some(said.stamp);
             let answer = self.made(body(batches, last)?, seen, stamp, sent);

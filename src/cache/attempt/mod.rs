@@ -1,13 +1,15 @@
 //! One run that the cache answers: from memory, after a check, by merging what is new, or anew.
 //!
-//! Here stands which of these it is, and how the answer is sent. [`check`] asks whether a kept one is
-//! still true, [`read`] reads one anew, [`gather`] makes rows into what is kept.
+//! Here stands which of these it is, and how the answer is sent. [`unchanged`] asks whether anything has
+//! happened at all, [`check`] whether a kept one is still true, [`read`] reads one anew, [`compute`] has a
+//! strategy make one, [`gather`] makes rows into what is kept.
 
 mod check;
 mod compute;
 mod gather;
 mod incarnation;
 mod read;
+mod unchanged;
 
 use std::{sync::Arc, time::Instant};
 
@@ -228,6 +230,13 @@ impl Cached {
         if let Some(answer) = kept
             && let Some(stamp) = &answer.stamp
         {
+            if let Some(answer) = self.unchanged(frame, connection, (answer, stamp)).await? {
+                return Ok(Some(Brought {
+                    answer,
+                    outcome: Outcome::Memory,
+                    refusal: None,
+                }));
+            }
             connection.plan_once(true).await?;
             let verdict = match (&self.plan.query.grouping, &answer.body.states) {
                 (Some(grouping), Some(states)) => {

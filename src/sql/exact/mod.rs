@@ -14,7 +14,7 @@ mod news;
 mod stamp;
 
 pub use self::news::MOST_NEW;
-pub use self::stamp::{REALM, is_of_the_clock};
+pub use self::stamp::{REALM, is_of_the_clock, unchanged};
 
 use super::partial::{Merge, Partial, Typed, states};
 use super::select::{Purpose, Statement, Target, compile};

@@ -6,7 +6,7 @@
 use super::Base;
 use crate::model::{
     field::Column,
-    table::{TRANSACTION_ID, quote_ident},
+    table::{TRANSACTION_ID, TableNames, quote_ident},
 };
 use crate::query::{EventQuery, Window};
 use crate::sql::writer::{Bind, Writer};
@@ -15,6 +15,16 @@ use crate::sql::writer::{Bind, Writer};
 pub const REALM: &str = "hashtextextended(concat_ws(',', current_user, current_setting('search_path'), \
      current_setting('TimeZone'), current_setting('DateStyle'), current_setting('row_security'), \
      current_setting('server_version_num'), current_setting('server_encoding')), 0)";
+
+/// Snapshot, nonce, start of the server, realm, and whether it is a standby, as one text: all that has to be as
+/// it was where no transaction has ended since. A tenth of the cost of a check.
+pub fn unchanged(table: &TableNames) -> String {
+    let incarnation = table.incarnation();
+    format!(
+        "SELECT concat_ws('|', pg_current_snapshot(), coalesce((SELECT nonce::text FROM {incarnation}), ''), \
+         extract(epoch FROM pg_postmaster_start_time()), {REALM}, pg_is_in_recovery())"
+    )
+}
 
 impl Writer<'_> {
     /// The rows of a statement, each with the stamp; the stamp alone where there are none. Of the two
