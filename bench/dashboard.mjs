@@ -5,11 +5,13 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { loadPackage } from './lib/database.mjs'
 import { against, OURS } from './lib/measure.mjs'
+import { pgClient } from './lib/peers.mjs'
 
 export const about = 'twelve panels refreshed while 200 events/s are appended: ms a refresh'
 export const datasets = ({ quick }) => (quick ? [2000] : [1_000_000, 5_000_000])
 
 const TTL = 10_000
+const CONNECTIONS = 10
 
 function panels(client) {
   const query = () => client.query()
@@ -45,9 +47,27 @@ export async function run(context) {
   for (const rows of datasets(context)) await measure(context, rows)
 }
 
+/** Rows of the event table and entries of its indexes that the server reads meanwhile. Whoever appends reads none. */
+async function rowsRead(admin, client, work) {
+  const read = async () => {
+    // A session tells what it did once it is idle, and not at once: each is asked, so many at a time.
+    const flush = () => client.sql`SELECT pg_stat_force_next_flush(), pg_sleep(0.2)`.execute()
+    await Promise.all(Array.from({ length: CONNECTIONS }, flush))
+    const { rows } = await admin.query(
+      `SELECT t.seq_tup_read + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes AS i WHERE i.relid = t.relid) AS n
+       FROM pg_stat_user_tables AS t WHERE t.relname = 'events'`
+    )
+    return Number(rows[0].n)
+  }
+  const before = await read()
+  await work()
+  return (await read()) - before
+}
+
 async function measure(context, rows) {
   const url = context.dataset(rows)
-  const client = await loadPackage().connect({ url })
+  const admin = await pgClient(url)
+  const client = await loadPackage().connect({ url, pool: { max: CONNECTIONS } })
   const writer = await loadPackage().connect({ url })
   let stopped = false
   const types = ['CODE.GENERATED.SUCCESS', 'CODE.GENERATED.FAILED', 'PR.MERGED.SUCCESS', 'ISSUE.OPENED.SUCCESS']
@@ -92,6 +112,9 @@ async function measure(context, rows) {
       await sleep(context.quick ? 50 : Math.max(0, 1000 - kept.ms))
     }
     const after = await client.cache.getCacheStats()
+    const refresh = queries => () => timed(queries.map(query => () => query.execute()))
+    const rowsOf = { [OURS]: await rowsRead(admin, client, refresh(cached)) }
+    rowsOf.direct = await rowsRead(admin, client, refresh(direct))
     const answered = key => after[key] - before[key]
     const all = answered('hits') + answered('deltas') + answered('misses')
     const { spread, ...result } = against(figures, { higherIsBetter: false, peers: ['direct'] })
@@ -102,12 +125,20 @@ async function measure(context, rows) {
       ...result,
       peers: { ...result.peers, 'ttl 10 s': figures.ttl.reduce((a, b) => a + b, 0) / rounds },
       ...(context.quick ? {} : { atLeast: 100 }),
-      detail: { rounds, spread, hitRate: (all - answered('misses')) / all, stale, memoryBytes: after.memoryBytes }
+      detail: {
+        rounds,
+        spread,
+        hitRate: (all - answered('misses')) / all,
+        stale,
+        rowsRead: rowsOf,
+        memoryBytes: after.memoryBytes
+      }
     })
   } finally {
     stopped = true
     await writing
     await writer.close()
     await client.close()
+    await admin.end()
   }
 }

@@ -1,5 +1,7 @@
 //! The fixed statements of the module's own sessions, and what the catalog says of the event table.
 
+use std::time::{Duration, Instant};
+
 use sqlx::{PgConnection, Row, postgres::types::Oid};
 
 use super::arguments::sql_text;
@@ -136,10 +138,18 @@ pub struct Now {
     /// Whether the event table says which transaction an event belongs to; `None` where there is no
     /// such table.
     pub has_transaction_id: Option<bool>,
+    /// Up to where the log of a server has to be on disk before a crash takes nothing of what this snapshot
+    /// shows; `None` where it is there already.
+    unsettled: Option<String>,
+    /// Whether the server can be told to write it there.
+    can_flush: bool,
 }
 
 const NOW: &str = "\
     SELECT pg_current_snapshot()::text, pg_is_in_recovery(), \
+      CASE WHEN NOT pg_is_in_recovery() AND pg_current_wal_flush_lsn() < pg_current_wal_insert_lsn() \
+        THEN pg_current_wal_insert_lsn()::text END, \
+      current_setting('server_version_num')::int >= 170000, \
       CASE WHEN to_regclass($1) IS NOT NULL THEN EXISTS ( \
         SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2 \
           AND atttypid = 'xid8'::regtype AND NOT attisdropped) END";
@@ -154,8 +164,44 @@ pub async fn now(driver: &mut PgConnection, table: &str) -> Result<Now, sqlx::Er
     Ok(Now {
         snapshot: row.try_get(0)?,
         is_standby: row.try_get(1)?,
-        has_transaction_id: row.try_get(2)?,
+        unsettled: row.try_get(2)?,
+        can_flush: row.try_get(3)?,
+        has_transaction_id: row.try_get(4)?,
     })
+}
+
+const FLUSH: &str = "SELECT pg_logical_emit_message(false, 'tamma_events', '', true)";
+const IS_FLUSHED: &str = "SELECT pg_is_in_recovery() OR pg_current_wal_flush_lsn() >= $1::pg_lsn";
+/// The server writes what nobody waits for within three times `wal_writer_delay`, which is 200 ms.
+const FLUSHED_BY_ITSELF: Duration = Duration::from_secs(1);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
+
+impl Now {
+    /// Waits until a crash can't undo that a transaction has ended which this snapshot shows as ended. The
+    /// server would use its id again, and what then comes under it would pass for seen: a transaction that was
+    /// rolled back, or did not wait for the disk, ends before the log says so on disk.
+    pub async fn settle(&self, driver: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let Some(upto) = &self.unsettled else {
+            return Ok(());
+        };
+        if self.can_flush {
+            match sqlx::query(FLUSH).execute(&mut *driver).await {
+                Ok(_) => return Ok(()),
+                // Not for this role: then as on servers that can't be told to.
+                Err(sqlx::Error::Database(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < FLUSHED_BY_ITSELF {
+            let looked = sqlx::query_scalar(IS_FLUSHED).bind(upto);
+            if looked.fetch_one(&mut *driver).await? {
+                break;
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+        Ok(())
+    }
 }
 
 /// `indkey` counts from 0.

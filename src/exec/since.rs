@@ -98,6 +98,7 @@ impl Engine {
             Stop::Refused(Error::Internal("a snapshot that cannot be read".into()))
         })?;
         Since::check(since, connection.origin, &snapshot).map_err(Stop::Refused)?;
+        now.settle(&mut connection.driver).await?;
         self.pool.note_snapshot(&now.snapshot);
         Ok(query.upto(Some(snapshot)))
     }
