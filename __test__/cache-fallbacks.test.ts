@@ -1,33 +1,16 @@
 // Where answers can't be exact: said in the result, in the plan and by getHealth(), and answered all the same.
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import {
-  appendFileSync,
-  chmodSync,
-  chownSync,
-  mkdirSync,
-  mkdtempSync,
-  readlinkSync,
-  realpathSync,
-  rmSync,
-  statSync,
-  writeFileSync
-} from 'node:fs'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { EventsClient } from '../index.js'
 import { TestDatabase } from './support/database'
+import { freePort, type Server, Standby } from './support/standby'
 import { until } from './support/wait'
 
-interface Server {
-  url: string
-  port: number
-  pid: number
-  stop(): Promise<boolean>
-}
 const { startEmbedded } = createRequire(import.meta.url)('../lib/embedded') as {
   startEmbedded(options: { directory: string; port?: number }): Promise<Server>
 }
@@ -97,14 +80,6 @@ it('row-level security', async () => {
   }
 })
 
-async function freePort() {
-  const listener = createServer().listen(0, '127.0.0.1')
-  await new Promise(resolve => listener.once('listening', resolve))
-  const { port } = listener.address() as { port: number }
-  await new Promise(resolve => listener.close(resolve))
-  return port
-}
-
 /** Starts a program as the user that the server runs as. */
 function start(program: string, args: string[]) {
   const { uid, gid } = statSync(join(directory, 'data'))
@@ -115,34 +90,10 @@ function start(program: string, args: string[]) {
 
 it('a standby, until it is promoted', async () => {
   if (process.platform !== 'linux') return
-  const { port } = server
-  const binary = readlinkSync(`/proc/${server.pid}/exe`)
-  const { password, username } = new URL(server.url)
-  // A cold copy that goes on by streaming.
-  await server.stop()
-  const copy = join(root, 'standby')
-  execFileSync('cp', ['-a', join(directory, 'data'), copy])
-  server = await startEmbedded({ directory, port })
-  writeFileSync(join(copy, 'standby.signal'), '')
-  rmSync(join(copy, 'postmaster.pid'), { force: true })
-  appendFileSync(
-    join(copy, 'postgresql.auto.conf'),
-    `\nprimary_conninfo = 'host=127.0.0.1 port=${port} user=${username} password=${password}'\n`
-  )
-  const own = await freePort()
-  start(binary, ['-D', copy, '-p', String(own), '-c', 'unix_socket_directories=', '-c', 'listen_addresses=127.0.0.1'])
-  const url = new URL(database.url)
-  url.port = String(own)
-
-  const opened = () => {
-    const session = new pg.Client({ connectionString: url.href })
-    session.on('error', () => {})
-    return session.connect().then(
-      () => session,
-      () => undefined
-    )
-  }
-  const standby = await until('a standby', opened, 30_000)
+  const copy = await Standby.of(server, directory, join(root, 'standby'))
+  server = copy.primary
+  const url = copy.url(database.url)
+  const standby = await copy.session(database.url)
   try {
     const writer = await database.connect()
     await writer.append([{ type: 'STANDBY.A.X' }])
@@ -150,7 +101,7 @@ it('a standby, until it is promoted', async () => {
       const { rows } = await standby.query(`SELECT FROM events WHERE event_type = 'STANDBY.A.X'`)
       return rows.length === 1 || undefined
     })
-    const reading = await database.connect({ url: url.href })
+    const reading = await database.connect({ url })
     await fallsBack(reading, 'standby', 101)
     // Promoted it can be exact: the unlogged tables are empty, and a nonce is made anew.
     await standby.query('SELECT pg_promote()')
@@ -163,6 +114,7 @@ it('a standby, until it is promoted', async () => {
     await writer.close()
   } finally {
     await standby.end()
+    await copy.stop()
   }
 })
 
