@@ -1682,7 +1682,11 @@ export interface IQueryCache {
   invalidateByPattern(pattern: string): Promise<void>
   invalidateByTable(table: string): Promise<void>
   getCacheStats(): Promise<CacheStats>
-  /** Evicts what costs more than it saves, re-tunes admission, drops expired rows of query_cache. */
+  /**
+   * Evicts what costs more than it saves, re-tunes admission, drops expired rows of query_cache. An answer
+   * that 32 checks in a row found void is let go by itself, and its query's answers are not kept for a
+   * minute; tuned anew, all are tried again.
+   */
   optimize(): Promise<void>
   /**
    * Fills the cache with the answers to these queries, a few at a time. None runs where one is

@@ -447,6 +447,40 @@ describe('one at a time', () => {
   })
 })
 
+describe('what does not pay', () => {
+  it('is not kept any longer, for a while, and answered all the same', async () => {
+    const type = fresh()
+    const client = await database.connect()
+    // A page from the middle can't be merged: it is void whenever its type has a new event.
+    const page = () =>
+      client
+        .query()
+        .where({ eventTypes: [type] })
+        .orderBy('timestamp')
+        .offset(1)
+        .limit(5)
+    const asked = () => page().cache({ consistency: 'strict' }).execute()
+    const rejected = async () => (await client.cache.getCacheStats()).rejected
+    await add(type, 2)
+    expect((await asked()).cache).toBe('miss')
+    expect((await asked()).cache).toBe('memory')
+    for (let i = 0; (await rejected()) === 0; i++) {
+      expect(i).toBeLessThan(200)
+      await add(type)
+      const { cache, rows } = await asked()
+      expect(cache).toBe('miss')
+      expect(rows).toEqual((await page().execute()).rows)
+    }
+    // Nothing is new, and still nothing is kept.
+    expect((await asked()).cache).toBe('miss')
+    expect((await asked()).cache).toBe('miss')
+    await client.cache.optimize()
+    expect((await asked()).cache).toBe('miss')
+    expect((await asked()).cache).toBe('memory')
+    await client.close()
+  })
+})
+
 describe('memory', () => {
   it('stays under its limit and counts what it throws out', async () => {
     const client = await database.connect({ cache: { maxMemoryBytes: 400_000 } })

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::stamp::Stamp;
 use super::states::States;
+use super::worth::Gain;
 use crate::exec::Batch;
 use crate::query::KeyValue;
 
@@ -42,6 +43,8 @@ pub struct Answer {
     pub checked: Instant,
     /// How long reading it anew took.
     pub cost: Duration,
+    /// What keeping it, and those that it took the place of, has saved.
+    pub gain: Arc<Gain>,
     /// When it is forgotten.
     pub expires: Option<Instant>,
     /// Names to forget it by.

@@ -153,6 +153,7 @@ pub fn read(key: &Key, blob: &[u8]) -> Option<Answer> {
         // Never served for its age: a check comes first.
         checked: Instant::now(),
         cost: Duration::from_micros(head["cost"].as_u64()?),
+        gain: Arc::default(),
         expires: None,
         tags: tags?.into(),
     })

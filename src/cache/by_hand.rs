@@ -163,12 +163,14 @@ impl Cache {
         Ok(texts)
     }
 
-    /// Drops what has expired, here and in the database.
+    /// Drops what has expired, here and in the database, and what has cost more than it saved; what did
+    /// not pay a while ago is tried again.
     ///
     /// # Errors
     /// Why the server could not be asked. That there is no such table, or no right to change it, is none.
     pub async fn optimize(&self, engine: &Arc<Engine>) -> Result<()> {
         self.sweep();
+        self.losers.clear();
         // What a process that keeps nothing there has no opinion on is how much the others may keep.
         let budget = if self.options.persistent {
             self.options.max_memory
@@ -178,10 +180,10 @@ impl Cache {
         table::prune(engine, budget).await
     }
 
-    /// Drops what has expired, at once and not when it is next met.
+    /// Drops what has expired or did not pay, at once and not when it is next met.
     fn sweep(&self) {
         let now = Instant::now();
-        for (key, _) in self.named(|_, answer| answer.is_expired()) {
+        for (key, _) in self.named(|_, answer| answer.is_expired() || answer.gain.is_negative()) {
             self.memory.invalidate(&key);
         }
         let old = |held: &Held| held.expires.is_some_and(|at| at <= now);

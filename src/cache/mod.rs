@@ -29,6 +29,7 @@ mod store;
 mod table;
 #[cfg(test)]
 mod tests;
+mod worth;
 
 use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicBool};
 use std::time::{Duration, Instant};
@@ -60,6 +61,7 @@ pub struct Cache {
     /// What it has done.
     pub stats: Arc<Stats>,
     memory: Memory<Arc<Key>, Arc<Answer>>,
+    losers: worth::Losers,
     by_hand: ByHand,
     redis: Option<Arc<redis::Redis>>,
     table: Option<Arc<table::Table>>,
@@ -109,6 +111,7 @@ impl Cache {
             ahead: ahead::Ahead::new(),
             stats,
             memory,
+            losers: worth::Losers::new(),
             slots: Slots::default(),
             plans: Plans::default(),
             inexact: Mutex::default(),
@@ -229,7 +232,13 @@ impl Cache {
             self.stats.rejected.add(1);
             return;
         }
-        if self.by_hand.is_forgotten(answer.checked) {
+        if self.by_hand.is_forgotten(answer.checked) || self.losers.has(key) {
+            return;
+        }
+        if answer.gain.is_loss() {
+            self.stats.rejected.add(1);
+            self.losers.add(key);
+            self.memory.invalidate(key);
             return;
         }
         let before = self.memory.get(key);

@@ -103,7 +103,7 @@ impl Cached {
         let will_do = |answer: &Arc<Answer>| self.needed.is_met_by(answer, frame.started);
         if let Some(answer) = self.cache.kept(key).filter(will_do) {
             stats.hits.add(1);
-            stats.price(answer.cost, frame.started.elapsed());
+            self.price(&answer, frame.started);
             if self.needed.is_nearly_over(&answer) {
                 self.cache.refresh(frame.engine, &self.plan);
             }
@@ -117,18 +117,19 @@ impl Cached {
             drop(slot);
             stats.hits.add(1);
             stats.coalesced.add(1);
-            stats.price(answer.cost, frame.started.elapsed());
+            self.price(&answer, frame.started);
             return Ok(self.serve(frame, &answer, Outcome::Memory, None).await);
         }
         self.cache.peers.ready(&self.cache).await;
         let begun = Instant::now();
         let (kept, found) = self.cache.or_shared(key, kept).await;
+        let gain = kept.as_ref().map(|kept| Arc::clone(&kept.gain));
         let brought = match self.cache.inexact() {
             Some(refusal) => self.read_plainly(frame, refusal).await?,
             None => self.bring(frame, kept).await?,
         };
         let Brought {
-            answer,
+            mut answer,
             outcome,
             refusal,
         } = brought;
@@ -141,7 +142,18 @@ impl Cached {
             Outcome::Delta => stats.deltas.add(1),
             Outcome::Miss | Outcome::Off => stats.misses.add(1),
         }
-        stats.price(answer.cost, begun.elapsed());
+        let took = begun.elapsed();
+        stats.price(answer.cost, took);
+        if let Some(gain) = gain {
+            if outcome == Outcome::Miss {
+                gain.lost(answer.cost, took);
+            } else {
+                gain.won(answer.cost, took);
+            }
+            if !Arc::ptr_eq(&gain, &answer.gain) {
+                Arc::make_mut(&mut answer).gain = gain;
+            }
+        }
         if answer.stamp.is_some() || self.needed.allows_inexact() {
             slot.show(&answer);
             self.cache.keep(key, &answer);
@@ -154,6 +166,13 @@ impl Cached {
         drop(gate);
         drop(slot);
         Ok(self.serve(frame, &answer, outcome, refusal).await)
+    }
+
+    /// Counts what a kept answer was worth.
+    fn price(&self, answer: &Answer, since: Instant) {
+        let took = since.elapsed();
+        self.cache.stats.price(answer.cost, took);
+        answer.gain.won(answer.cost, took);
     }
 
     /// Sends an answer.

@@ -56,6 +56,7 @@ impl Cached {
             seen,
             checked: sent,
             cost: sent.elapsed(),
+            gain: Arc::default(),
             expires: ttl.and_then(|ttl| sent.checked_add(ttl)),
             tags: wish.tags.clone().into(),
         })
