@@ -128,7 +128,7 @@ fn answer(seen: &str) -> Arc<Answer> {
         stamp: Some(stamp),
         checked: Instant::now(),
         cost: std::time::Duration::ZERO,
-        gain: std::sync::Arc::default(),
+        gain: Arc::default(),
         expires: None,
         tags: Arc::default(),
     })
