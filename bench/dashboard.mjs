@@ -8,7 +8,10 @@ import { against, OURS } from './lib/measure.mjs'
 import { pgClient } from './lib/peers.mjs'
 
 export const about = 'twelve panels refreshed while 200 events/s are appended: ms a refresh'
-export const datasets = ({ quick }) => (quick ? [2000] : [1_000_000, 5_000_000])
+export const datasets = ({ quick }) => {
+  if (quick) return [2000]
+  return process.env.TAMMA_ROWS ? [Number(process.env.TAMMA_ROWS)] : [1_000_000, 5_000_000]
+}
 
 const TTL = 10_000
 const CONNECTIONS = 10
