@@ -62,10 +62,14 @@ const MUTATIONS = {
   ],
   'overflow of the delta, grouped': [
     grouped,
-    ['news.events > MOST_NEW', '(!MUTANT && news.events > MOST_NEW)'],
+    ['news.events > base.most_new', '(!MUTANT && news.events > base.most_new)'],
     groups
   ],
-  'overflow of the delta, in lists': [check, ['news.events > MOST_NEW', '(!MUTANT && news.events > MOST_NEW)'], lists],
+  'overflow of the delta, in lists': [
+    check,
+    ['news.events > base.most_new', '(!MUTANT && news.events > base.most_new)'],
+    lists
+  ],
   'a row that left the window': [check, ['if news.left ||', 'if (!MUTANT && news.left) ||'], windows],
   rotations: [check, without('!said.is_rotated()'), owner],
   'the log of rotations': [

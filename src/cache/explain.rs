@@ -15,7 +15,7 @@ use super::plan::{Merge, Plan, Question};
 use super::stamp::{News, Refusal};
 use crate::exec::{Engine, arguments, fault, sql_text};
 use crate::model::Result;
-use crate::sql::{Base, MOST_NEW, check};
+use crate::sql::{Base, check, most_new};
 
 /// What stands in the way of a query's answer.
 struct Looked {
@@ -103,6 +103,7 @@ impl Cache {
             snapshot: &stamp.snapshot,
             clock: stamp.clock,
             partitioned: self.partitioned.load(Ordering::Relaxed),
+            most_new: most_new(answer.cost),
         };
         let (sql, binds) = check(&plan.query, &engine.target(), base);
         let values = arguments(&binds)?;
@@ -147,8 +148,9 @@ fn step(
     };
     details["newEvents"] = news.events.into();
     details["deltaRows"] = news.matching.into();
-    let anew =
-        news.left || news.events > MOST_NEW || (news.matching > 0 && plan.merge == Merge::Anew);
+    let anew = news.left
+        || news.events > most_new(answer.cost)
+        || (news.matching > 0 && plan.merge == Merge::Anew);
     let (strategy, finds) = if anew {
         (
             None,

@@ -18,7 +18,7 @@ use crate::exec::{Connection, Frame, Stop, arguments, sql_text};
 use crate::model::time::Timestamp;
 use crate::query::Grouping;
 use crate::sql::{
-    MOST_NEW, Merge, Partial, Purpose, StampedStates, compacted, fill_states, merged, new_states,
+    Merge, Partial, Purpose, StampedStates, compacted, fill_states, merged, new_states,
 };
 
 impl Cached {
@@ -63,13 +63,9 @@ impl Cached {
         let told = &self.cache.stats;
         let merge = states.merge();
         let target = frame.engine.target();
-        let stamped = new_states(
-            &self.plan.query,
-            grouping,
-            &target,
-            (merge, self.base(stamp)),
-        )
-        .map_err(Stop::Refused)?;
+        let base = self.base(answer, stamp);
+        let stamped = new_states(&self.plan.query, grouping, &target, (merge, base))
+            .map_err(Stop::Refused)?;
         let sent = Instant::now();
         let (new, said) = contributions(connection, &stamped, merge).await?;
         told.checks.add(1);
@@ -77,7 +73,7 @@ impl Cached {
             return Ok(Verdict::Void);
         };
         told.new_events.add(news.events);
-        if news.left || news.events > MOST_NEW {
+        if news.left || news.events > base.most_new {
             return Ok(Verdict::Void);
         }
         self.note_seen(frame, &said);

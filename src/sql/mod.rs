@@ -35,8 +35,8 @@ pub use analysis::analyse;
 pub use conflict::conflict;
 pub use definition::{index_expression, index_predicate, text_expression};
 pub use exact::{
-    Base, MOST_NEW, REALM, Stamped, StampedStates, check, fill, fill_states, is_of_the_clock,
-    merged_list, new_states, stamp, unchanged,
+    Base, REALM, Stamped, StampedStates, check, fill, fill_states, is_of_the_clock, merged_list,
+    most_new, new_states, stamp, unchanged,
 };
 pub use expression::{Called, Checked, check as check_expression};
 pub use literal::quote_literal;

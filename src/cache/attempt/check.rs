@@ -13,15 +13,16 @@ use crate::cache::answer::Answer;
 use crate::cache::plan::Merge;
 use crate::cache::stamp::{Said, Stamp};
 use crate::exec::{Connection, Frame, Stop, arguments, sql_text};
-use crate::sql::{Base, MOST_NEW, check, merged_list};
+use crate::sql::{Base, check, merged_list, most_new};
 
 impl Cached {
     /// What a check begins from.
-    pub fn base<'s>(&self, stamp: &'s Stamp) -> Base<'s> {
+    pub fn base<'s>(&self, answer: &Answer, stamp: &'s Stamp) -> Base<'s> {
         Base {
             snapshot: &stamp.snapshot,
             clock: stamp.clock,
             partitioned: self.cache.partitioned.load(Ordering::Relaxed),
+            most_new: most_new(answer.cost),
         }
     }
 
@@ -34,7 +35,8 @@ impl Cached {
         stamp: &Stamp,
     ) -> Result<Verdict, Stop> {
         let stats = &self.cache.stats;
-        let (sql, binds) = check(&self.plan.query, &frame.engine.target(), self.base(stamp));
+        let base = self.base(answer, stamp);
+        let (sql, binds) = check(&self.plan.query, &frame.engine.target(), base);
         let values = arguments(&binds).map_err(Stop::Refused)?;
         let sent = Instant::now();
         let row = sqlx::query_with(sql_text(&sql), values)
@@ -46,7 +48,7 @@ impl Cached {
             return Ok(Verdict::Void);
         };
         stats.new_events.add(news.events);
-        if news.left || news.events > MOST_NEW {
+        if news.left || news.events > base.most_new {
             return Ok(Verdict::Void);
         }
         // Of a series, time alone makes buckets.
@@ -77,12 +79,13 @@ impl Cached {
         kept: &[Uuid],
     ) -> Result<Verdict, Stop> {
         let target = frame.engine.target();
-        let stamped = merged_list(&self.plan.query, &target, self.base(stamp), kept.to_vec())
-            .map_err(Stop::Refused)?;
+        let base = self.base(answer, stamp);
+        let stamped =
+            merged_list(&self.plan.query, &target, base, kept.to_vec()).map_err(Stop::Refused)?;
         let sent = Instant::now();
         let (body, said) = self.rows(frame, connection, &stamped).await?;
         let news = said.news().filter(|_| is_believed(stamp, &said));
-        if news.is_none_or(|news| news.left || news.events > MOST_NEW) {
+        if news.is_none_or(|news| news.left || news.events > base.most_new) {
             return Ok(Verdict::Void);
         }
         Ok(Verdict::Merged(Arc::new(Answer {

@@ -13,7 +13,7 @@
 mod news;
 mod stamp;
 
-pub use self::news::MOST_NEW;
+pub use self::news::most_new;
 pub use self::stamp::{REALM, is_of_the_clock, unchanged};
 
 use super::partial::{Merge, Partial, Typed, states};
@@ -65,6 +65,8 @@ pub struct Base<'b> {
     pub clock: Timestamp,
     /// Whether the table has partitions.
     pub partitioned: bool,
+    /// More new events than this are not looked at.
+    pub most_new: u64,
 }
 
 /// The statement of a query, stamped.
@@ -96,7 +98,7 @@ pub fn stamp(query: &EventQuery, target: &Target, partitioned: bool) -> (String,
 /// of new events, of those that match, and whether time alone has changed the answer.
 pub fn check(query: &EventQuery, target: &Target, base: Base<'_>) -> (String, Vec<Bind>) {
     let mut w = Writer::new(&target.table);
-    w.news(base.snapshot);
+    w.news(base.snapshot, base.most_new);
     w.sql(" SELECT concat_ws('|', ");
     w.stamp_fields(query, base.partitioned, Some(base));
     w.sql(", (SELECT count(*) FROM d), (SELECT count(*) FROM d");
@@ -123,7 +125,7 @@ pub fn merged_list(
 ) -> Result<Stamped> {
     let planned = compile_from(query, target, Some("m"))?;
     let mut w = Writer::behind_binds(&target.table, planned.binds.clone());
-    w.news(base.snapshot);
+    w.news(base.snapshot, base.most_new);
     let table = target.table.quoted();
     w.sql(", m AS (SELECT * FROM ")
         .sql(&table)
@@ -178,7 +180,7 @@ pub fn new_states(
     };
     let Partial { sql, binds, types } = states(query, grouping, target, (merge, Some(from)))?;
     let mut w = Writer::behind_binds(&target.table, binds);
-    w.news(base.snapshot);
+    w.news(base.snapshot, base.most_new);
     if let (Merge::Apart, Some(bucket)) = (merge, &grouping.bucket) {
         w.touched(query, bucket);
     }

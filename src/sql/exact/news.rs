@@ -1,6 +1,8 @@
 //! What has changed since an entry was made: the events that its snapshot could not see, the buckets
 //! that they fall into, and the rows that time alone has taken out of the window.
 
+use std::time::Duration;
+
 use super::stamp::is_of_the_clock;
 use crate::model::{
     field::Column,
@@ -13,13 +15,20 @@ use crate::sql::bucket::Time;
 use crate::sql::field::EVENTS;
 use crate::sql::writer::{Bind, Writer};
 
-/// More new events than this are not merged.
-pub const MOST_NEW: u64 = 5000;
+/// How many new events are merged into an answer that took so long to read: as many as are read in half
+/// that time, at about 5 µs each. In steps, for each is a statement of its own.
+pub fn most_new(cost: Duration) -> u64 {
+    match cost.as_millis() {
+        0..200 => 5_000,
+        200..800 => 20_000,
+        _ => 80_000,
+    }
+}
 
 impl Writer<'_> {
     /// The events that a snapshot could not see and this statement does, as relation `d`; one more
     /// than are merged, where there are more.
-    pub fn news(&mut self, since: &Snapshot) {
+    pub fn news(&mut self, since: &Snapshot, most: u64) {
         let texts = |offset: fn(u64) -> u64| {
             let running = since.running().iter();
             Bind::Texts(running.map(|id| offset(*id).to_string()).collect())
@@ -42,7 +51,7 @@ impl Writer<'_> {
         self.sql(" > p.lo AND x.")
             .sql(TRANSACTION_ID)
             .sql(" < p.hi LIMIT ");
-        self.number(MOST_NEW + 1).sql(") AS x)");
+        self.number(most + 1).sql(") AS x)");
     }
 
     /// All events of the buckets that have new ones, as relation `t`: each bucket is read by the index on
