@@ -88,8 +88,7 @@ function start(program: string, args: string[]) {
   return child
 }
 
-it('a standby, until it is promoted', async () => {
-  if (process.platform !== 'linux') return
+it.runIf(process.platform === 'linux')('a standby, until it is promoted', async () => {
   const copy = await Standby.of(server, directory, join(root, 'standby'))
   server = copy.primary
   const url = copy.url(database.url)

@@ -1,32 +1,14 @@
 // Exports as columns, read back by readers that have nothing to do with this package.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { readFileSync } from 'node:fs'
 import { tableFromIPC } from 'apache-arrow'
 import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from 'hyparquet'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { DomainEvent, EventsClient } from '../index.js'
-import { eventsUpTo, TestDatabase } from './support/database'
+import { describe, expect, it } from 'vitest'
+import type { DomainEvent } from '../index.js'
+import { eventsUpTo } from './support/database'
 import { duck } from './support/duck'
+import { all, COUNT, client, file } from './support/exported'
 
-const COUNT = 3000
-let database: TestDatabase
-let client: EventsClient
-let folder: string
 const events = eventsUpTo(COUNT)
-
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'tamma-export-'))
-  database = await TestDatabase.create({ events: COUNT })
-  client = await database.connect()
-})
-afterAll(async () => {
-  await database?.drop()
-  rmSync(folder, { recursive: true, force: true })
-})
-
-const all = () => client.query().orderBy('timestamp').orderBy('id')
-const file = (name: string) => join(folder, name)
 /** Rows of typed formats have JSON as text, and times as their readers have them. */
 const event = (row: Record<string, unknown>): DomainEvent => ({
   id: row.id as string,

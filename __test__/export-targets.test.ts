@@ -1,42 +1,15 @@
 // Where exports go, and what is left of one that fails.
 import { execFileSync } from 'node:child_process'
-import {
-  createWriteStream,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync
-} from 'node:fs'
-import { tmpdir } from 'node:os'
+import { createWriteStream, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { PassThrough, Writable } from 'node:stream'
 import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { EventsClient } from '../index.js'
-import { eventAt, TestDatabase } from './support/database'
+import { describe, expect, it } from 'vitest'
+import { eventAt } from './support/database'
 import { failure } from './support/errors'
+import { all, COUNT, client, database, file, folder } from './support/exported'
 import { until } from './support/wait'
 
-const COUNT = 3000
-let database: TestDatabase
-let client: EventsClient
-let folder: string
-
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'tamma-export-'))
-  database = await TestDatabase.create({ events: COUNT })
-  client = await database.connect()
-})
-afterAll(async () => {
-  await database?.drop()
-  rmSync(folder, { recursive: true, force: true })
-})
-
-const all = () => client.query().orderBy('timestamp').orderBy('id')
-const file = (name: string) => join(folder, name)
 /** A connection whose statement was stopped comes back once it is in step with the server. */
 const returned = () =>
   until('the connection is back', async () => (client.monitor.getPool().inUse === 0 ? true : undefined))

@@ -1,35 +1,16 @@
 // Exports as text, read back by parsers that have nothing to do with this package.
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { existsSync, readFileSync } from 'node:fs'
 import * as zlib from 'node:zlib'
 import { tableFromIPC } from 'apache-arrow'
 import { parse } from 'csv-parse/sync'
 import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { EventsClient } from '../index.js'
-import { eventsUpTo, TestDatabase } from './support/database'
+import { describe, expect, it } from 'vitest'
+import { eventsUpTo } from './support/database'
 import { duck } from './support/duck'
 import { failure } from './support/errors'
+import { all, COUNT, client, database, file } from './support/exported'
 
-const COUNT = 3000
-let database: TestDatabase
-let client: EventsClient
-let folder: string
 const events = eventsUpTo(COUNT)
-
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'tamma-export-'))
-  database = await TestDatabase.create({ events: COUNT })
-  client = await database.connect()
-})
-afterAll(async () => {
-  await database?.drop()
-  rmSync(folder, { recursive: true, force: true })
-})
-
-const all = () => client.query().orderBy('timestamp').orderBy('id')
-const file = (name: string) => join(folder, name)
 const parsed = (text: string) => JSON.parse(text)
 
 describe('CSV', () => {

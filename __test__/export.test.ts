@@ -1,30 +1,10 @@
 // Exports as runs: progress, ids, tables, options, snapshots.
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { existsSync, readFileSync } from 'node:fs'
 import { PassThrough } from 'node:stream'
-import { afterAll, beforeAll, expect, it } from 'vitest'
-import type { EventsClient, ExportOptions } from '../index.js'
-import { TestDatabase } from './support/database'
+import { expect, it } from 'vitest'
+import type { ExportOptions } from '../index.js'
 import { failure } from './support/errors'
-
-const COUNT = 3000
-let database: TestDatabase
-let client: EventsClient
-let folder: string
-
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'tamma-export-'))
-  database = await TestDatabase.create({ events: COUNT })
-  client = await database.connect()
-})
-afterAll(async () => {
-  await database?.drop()
-  rmSync(folder, { recursive: true, force: true })
-})
-
-const all = () => client.query().orderBy('timestamp').orderBy('id')
-const file = (name: string) => join(folder, name)
+import { all, COUNT, client, database, file } from './support/exported'
 
 it('tells how far it has come', async () => {
   const told: { done: number; phase: string }[] = []

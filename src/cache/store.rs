@@ -1,45 +1,29 @@
 //! The fixed statements of the cache, all but one on connections of its own: no query waits for what they
 //! wait for.
 
+use std::time::Duration;
+
 use serde_json::Value as Wire;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, PgExecutor, Row, SqlSafeStr,
-    SqlStr,
+    PgConnection, PgExecutor, Row,
     postgres::{PgConnectOptions, PgRow},
 };
 
 use super::scope::Scope;
+pub use crate::exec::close_beside as close;
+use crate::exec::{open_beside, sql_text};
 use crate::model::table::TableNames;
 
 /// Where processes tell each other what to forget.
 pub const CHANNEL: &str = "tamma_events_cache";
 
-/// Short waits, and no wait for the disk: what is lost is read anew.
-/// Nothing is set where a pooler stands between: see `exec::catalog`.
-const SET_UP: &str = "SELECT set_config('lock_timeout', '100', false), \
-     set_config('statement_timeout', '30000', false), set_config('synchronous_commit', 'off', false) \
-     WHERE current_setting('extra_float_digits') = '2'";
+/// Short waits: nobody should notice them.
+const LOCK: Duration = Duration::from_millis(100);
+const STATEMENT: Duration = Duration::from_secs(30);
 
 /// A connection of the cache's own.
 pub async fn connect(server: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
-    let server = server.clone().application_name("tamma-events cache");
-    let mut driver = server.connect().await?;
-    sqlx::query(SET_UP)
-        .persistent(false)
-        .execute(&mut driver)
-        .await?;
-    Ok(driver)
-}
-
-/// Says goodbye.
-pub async fn close(driver: PgConnection) {
-    // Where that fails it is closed already.
-    let _ = driver.close().await;
-}
-
-fn text(sql: String) -> SqlStr {
-    // Fixed texts; the one name in them is quoted.
-    AssertSqlSafe(sql).into_sql_str()
+    open_beside(server, "tamma-events cache", LOCK, STATEMENT).await
 }
 
 fn entries(table: &TableNames) -> String {
@@ -68,7 +52,7 @@ pub async fn get(
         "SELECT result_data->>'answer' FROM {} WHERE query_key = $1 AND expires_at > now()",
         entries(table)
     );
-    let found = sqlx::query(text(sql))
+    let found = sqlx::query(sql_text(&sql))
         .persistent(false)
         .bind(name)
         .fetch_optional(driver)
@@ -92,7 +76,7 @@ pub async fn put(
            AND kept.result_data->'xmax' > excluded.result_data->'xmax') IS NOT TRUE",
         entries(table)
     );
-    sqlx::query(text(sql))
+    sqlx::query(sql_text(&sql))
         .persistent(false)
         .bind(&entry.name)
         .bind(&entry.hash)
@@ -120,7 +104,7 @@ pub async fn note_use(
          FROM used WHERE kept.id = used.id",
         table = entries(table)
     );
-    sqlx::query(text(sql))
+    sqlx::query(sql_text(&sql))
         .persistent(false)
         .bind(names)
         .bind(times)
@@ -142,7 +126,7 @@ pub async fn prune(
            WHERE expires_at <= now() OR total > $1) ORDER BY id FOR UPDATE SKIP LOCKED)",
         table = entries(table)
     );
-    sqlx::query(text(sql))
+    sqlx::query(sql_text(&sql))
         .persistent(false)
         .bind(budget)
         .execute(driver)
@@ -171,7 +155,7 @@ pub async fn forget(
             _ => "NULL::jsonb",
         };
         let sql = format!("SELECT query_key, {tags} FROM {entries}");
-        let found = sqlx::query(text(sql))
+        let found = sqlx::query(sql_text(&sql))
             .persistent(false)
             .fetch_all(&mut *driver)
             .await?;
@@ -184,7 +168,7 @@ pub async fn forget(
         "DELETE FROM {entries} WHERE id IN (SELECT id FROM {entries} \
          WHERE query_key = ANY($1) ORDER BY id FOR UPDATE)"
     );
-    sqlx::query(text(sql))
+    sqlx::query(sql_text(&sql))
         .persistent(false)
         .bind(names)
         .execute(driver)
@@ -221,7 +205,7 @@ pub async fn queries(
          ORDER BY hit_count DESC, last_accessed DESC NULLS LAST LIMIT $2",
         entries(table)
     );
-    sqlx::query_scalar(text(sql))
+    sqlx::query_scalar(sql_text(&sql))
         .persistent(false)
         .bind(&table.name)
         .bind(most)

@@ -46,6 +46,12 @@ pub const REPLAYED: &str = "SELECT pg_is_in_recovery(), (pg_last_wal_replay_lsn(
 /// record that no commit follows can wait for its place on disk, and so for replicas, for 15 seconds.
 pub const WRITTEN: &str = "SELECT (pg_current_wal_flush_lsn() - '0/0')::int8";
 
+/// The session of a connection beside the pool: how long it waits for locks and statements. Nothing is
+/// set where a pooler stands between.
+pub const SET_UP_BESIDE: &str = "SELECT set_config('lock_timeout', $1, false), \
+     set_config('statement_timeout', $2, false), set_config('synchronous_commit', 'off', false) \
+     WHERE current_setting('extra_float_digits') = '2'";
+
 /// How long a statement of the session may take, in milliseconds.
 pub const BACKSTOP: &str = "SELECT set_config('statement_timeout', $1, false)";
 

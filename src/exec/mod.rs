@@ -3,6 +3,7 @@
 mod arguments;
 mod ascii;
 mod batch;
+mod beside;
 mod cancel;
 mod catalog;
 mod config;
@@ -44,6 +45,7 @@ pub use config::Config;
 pub use encode::{Encoder, column_encoders, encode};
 
 pub use arguments::{arguments, sql_text};
+pub use beside::{close_beside, open_beside};
 pub use config::{BigintMode, Limits};
 pub use connection::Connection;
 pub use engine::{Engine, query_wire};

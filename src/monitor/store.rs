@@ -3,40 +3,19 @@
 
 use std::time::{Duration, SystemTime};
 
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, Row, SqlSafeStr, SqlStr,
-    postgres::PgConnectOptions,
-};
+use sqlx::{PgConnection, Row, postgres::PgConnectOptions};
 
-use crate::exec::Ended;
+pub use crate::exec::close_beside as close;
+use crate::exec::{Ended, open_beside, sql_text};
 use crate::model::table::TableNames;
 
-/// Short waits, and no wait for the disk: a log may lose its last moment.
-/// Nothing is set where a pooler stands between: see `exec::catalog`.
-const SET_UP: &str = "SELECT set_config('lock_timeout', '1000', false), \
-     set_config('statement_timeout', '5000', false), set_config('synchronous_commit', 'off', false) \
-     WHERE current_setting('extra_float_digits') = '2'";
+/// Short waits: nobody should notice them.
+const LOCK: Duration = Duration::from_secs(1);
+const STATEMENT: Duration = Duration::from_secs(5);
 
 /// A connection to write or to look with.
 pub async fn connect(server: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
-    let server = server.clone().application_name("tamma-events monitor");
-    let mut driver = server.connect().await?;
-    sqlx::query(SET_UP)
-        .persistent(false)
-        .execute(&mut driver)
-        .await?;
-    Ok(driver)
-}
-
-/// Says goodbye.
-pub async fn close(driver: PgConnection) {
-    // Where that fails it is closed already.
-    let _ = driver.close().await;
-}
-
-fn text(sql: String) -> SqlStr {
-    // Fixed texts; the one name in them is quoted.
-    AssertSqlSafe(sql).into_sql_str()
+    open_beside(server, "tamma-events monitor", LOCK, STATEMENT).await
 }
 
 /// The longest id that the table takes.
@@ -91,7 +70,7 @@ pub async fn log(
     let ends: Vec<i64> = (runs.iter())
         .map(|run| epoch_micros(run.started_at + run.elapsed))
         .collect();
-    sqlx::query(text(sql))
+    sqlx::query(sql_text(&sql))
         .persistent(false)
         .bind(ids)
         .bind(texts)
@@ -125,7 +104,7 @@ pub async fn sweep(
         log = table.beside("query_performance_log")
     );
     for _ in 0..SWEEPS {
-        let swept = sqlx::query(text(sql.clone()))
+        let swept = sqlx::query(sql_text(&sql))
             .persistent(false)
             .bind(kept.as_secs_f64())
             .bind(SWEEP)
@@ -153,7 +132,7 @@ pub async fn note_indexes(
            last_used = coalesce(excluded.last_used, noted.last_used), size_bytes = excluded.size_bytes",
         table.beside("index_usage_stats")
     );
-    sqlx::query(text(sql))
+    sqlx::query(sql_text(&sql))
         .persistent(false)
         .bind(table.quoted())
         .execute(driver)

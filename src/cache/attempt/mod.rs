@@ -145,10 +145,11 @@ impl Cached {
         let took = begun.elapsed();
         stats.price(answer.cost, took);
         if let Some(gain) = gain {
-            if outcome == Outcome::Miss {
-                gain.lost(answer.cost, took);
-            } else {
-                gain.won(answer.cost, took);
+            match outcome {
+                Outcome::Miss => gain.lost(answer.cost, took),
+                // Nothing was asked of what is kept.
+                Outcome::Off => {}
+                _ => gain.won(answer.cost, took),
             }
             if !Arc::ptr_eq(&gain, &answer.gain) {
                 Arc::make_mut(&mut answer).gain = gain;

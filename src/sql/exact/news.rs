@@ -15,8 +15,9 @@ use crate::sql::bucket::Time;
 use crate::sql::field::EVENTS;
 use crate::sql::writer::{Bind, Writer};
 
-/// How many new events are merged into an answer that took so long to read: as many as are read in half
-/// that time, at about 5 µs each. In steps, for each is a statement of its own.
+/// How many new events are merged into an answer that took so long to read: some thousands always, and
+/// up to as many as are read in half that time, at about 5 µs each. In steps, for each is a statement of
+/// its own.
 pub fn most_new(cost: Duration) -> u64 {
     match cost.as_millis() {
         0..200 => 5_000,
