@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::stamp::Stamp;
 use super::states::States;
 use super::worth::Gain;
-use crate::exec::Batch;
+use crate::exec::{Batch, Kept};
 use crate::query::KeyValue;
 
 /// The rows of an answer.
@@ -28,6 +28,8 @@ pub struct Body {
     pub kept: Option<Vec<Uuid>>,
     /// What is kept of each group, where it is grouped and what is new can be added.
     pub states: Option<States>,
+    /// What the strategy that made it brings it up to date with.
+    pub again: Option<Arc<dyn Kept>>,
 }
 
 /// An answer. It never changes: a newer one takes its place.
@@ -87,10 +89,18 @@ impl Answer {
         let body = bytes + bytes / 4 + self.body.batches.len() * 32;
         let kept = self.body.kept.as_ref().map_or(0, |k| k.capacity() * 16);
         let states = self.body.states.as_ref().map_or(0, States::weight);
+        let again = self.body.again.as_ref().map_or(0, |again| again.weight());
         let tags: usize = self.tags.iter().map(|t| t.capacity() + 24).sum();
         let stamp = self.stamp.as_ref().map_or(0, Stamp::weight) + self.seen.capacity();
-        (body + kept + states + tags + stamp + size_of::<Self>() + size_of::<Body>() + OVERHEAD)
-            as u64
+        (body
+            + kept
+            + states
+            + again
+            + tags
+            + stamp
+            + size_of::<Self>()
+            + size_of::<Body>()
+            + OVERHEAD) as u64
     }
 
     /// Whether its time is over.

@@ -147,6 +147,7 @@ pub fn read(key: &Key, blob: &[u8]) -> Option<Answer> {
             cursor,
             kept,
             states,
+            again: None,
         }),
         stamp: Some(stamp(&head["stamp"])?),
         seen: text(&head["seen"])?,

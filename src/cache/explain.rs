@@ -150,7 +150,7 @@ fn step(
     details["deltaRows"] = news.matching.into();
     let anew = news.left
         || news.events > most_new(answer.cost)
-        || (news.matching > 0 && plan.merge == Merge::Anew);
+        || (news.matching > 0 && plan.merge == Merge::Anew && answer.body.again.is_none());
     let (strategy, finds) = if anew {
         (
             None,
@@ -162,7 +162,12 @@ fn step(
             "a current answer: nothing that is new matches",
         )
     } else {
-        (Some("delta"), "an answer that what is new is merged into")
+        let finds = if answer.body.again.is_some() {
+            "an answer of which the keys that new events touch are matched again"
+        } else {
+            "an answer that what is new is merged into"
+        };
+        (Some("delta"), finds)
     };
     details["finds"] = finds.into();
     step["details"] = details;

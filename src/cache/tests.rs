@@ -123,6 +123,7 @@ fn answer(seen: &str) -> Arc<Answer> {
             cursor: None,
             kept: None,
             states: None,
+            again: None,
         }),
         seen: seen.to_owned(),
         stamp: Some(stamp),

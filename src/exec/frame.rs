@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::{TryStreamExt, future::BoxFuture};
+use futures_util::{FutureExt, TryFutureExt, TryStreamExt, future::BoxFuture};
 use serde_json::{Value as Wire, json};
 use tokio::sync::mpsc;
 
@@ -17,6 +17,7 @@ use super::batch::{Batch, Writer};
 use super::connection::{Connection, seen};
 use super::engine::Engine;
 use super::fault::fault;
+use super::kept::{Kept, Outdated};
 use super::lease::Lease;
 use super::registry::Ticket;
 use super::request::Mode;
@@ -34,6 +35,26 @@ use crate::sql::Statement;
 pub trait Strategy: Send + Sync {
     /// Answers. All batches but the last go out by [`Frame::send`].
     fn attempt<'a>(&'a self, frame: &'a Frame<'a>) -> BoxFuture<'a, Result<Batch>>;
+
+    /// Answers by bringing an earlier answer up to date, in the transaction that the frame lends; `None`
+    /// where it has to be made anew.
+    fn update<'a>(
+        &'a self,
+        _frame: &'a Frame<'a>,
+        _outdated: Outdated<'a>,
+    ) -> BoxFuture<'a, Result<Option<Batch>>> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
+/// What a strategy would have sent.
+pub struct Answered {
+    /// Its batches but the last.
+    pub batches: Vec<Batch>,
+    /// The last.
+    pub last: Batch,
+    /// What it keeps, to bring them up to date with.
+    pub kept: Option<Arc<dyn Kept>>,
 }
 
 /// One run, as those see it who answer it.
@@ -54,6 +75,8 @@ pub struct Frame<'a> {
     pub notes: &'a [(&'static str, String)],
     /// What `end` says beside that, as a strategy finds it out.
     pub told: Mutex<Told>,
+    /// Whether its answer is kept: then a strategy says in `told` what would bring it up to date.
+    pub keeps: bool,
     /// A connection whose open transaction it is to answer in, where there is one.
     pub(super) lent: Mutex<Option<Lease>>,
     pub(super) out: &'a mpsc::Sender<Batch>,
@@ -70,6 +93,8 @@ pub struct Told {
     pub hints: Vec<Wire>,
     /// The indexes that its plan uses, where they are known.
     pub indexes: Option<Vec<String>>,
+    /// What would bring it up to date.
+    pub kept: Option<Arc<dyn Kept>>,
 }
 
 impl Frame<'_> {
@@ -121,15 +146,35 @@ impl Frame<'_> {
     }
 
     /// Lets a strategy answer, in the transaction of `lent` where that is given, and keeps what it would
-    /// have sent: its batches, and the last of them.
+    /// have sent.
     ///
     /// # Errors
     /// The strategy's.
-    pub async fn answered(
+    pub async fn answered(&self, strategy: &dyn Strategy, lent: Option<Lease>) -> Result<Answered> {
+        let answered = self.answered_from(strategy, lent, None).await?;
+        answered.ok_or_else(|| Error::Internal("an answer that is none".into()))
+    }
+
+    /// Lets a strategy bring an answer up to date in the transaction of `lent`.
+    ///
+    /// # Errors
+    /// The strategy's.
+    pub async fn updated(
+        &self,
+        strategy: &dyn Strategy,
+        lent: Lease,
+        outdated: Outdated<'_>,
+    ) -> Result<Option<Answered>> {
+        self.answered_from(strategy, Some(lent), Some(outdated))
+            .await
+    }
+
+    async fn answered_from(
         &self,
         strategy: &dyn Strategy,
         lent: Option<Lease>,
-    ) -> Result<(Vec<Batch>, Batch)> {
+        outdated: Option<Outdated<'_>>,
+    ) -> Result<Option<Answered>> {
         let (out, mut sent) = mpsc::channel(1);
         let frame = Frame {
             engine: self.engine,
@@ -140,11 +185,15 @@ impl Frame<'_> {
             ticket: self.ticket,
             notes: &[],
             told: Mutex::default(),
+            keeps: lent.is_some(),
             lent: Mutex::new(lent),
             out: &out,
             sent: AtomicBool::new(false),
         };
-        let mut attempt = std::pin::pin!(strategy.attempt(&frame));
+        let mut attempt = match outdated {
+            Some(outdated) => strategy.update(&frame, outdated),
+            None => strategy.attempt(&frame).map_ok(Some).boxed(),
+        };
         let mut batches = Vec::new();
         let last = loop {
             tokio::select! {
@@ -159,7 +208,14 @@ impl Frame<'_> {
         if let Some(lease) = unused {
             lease.release();
         }
-        Ok((batches, last?))
+        let last = last?;
+        let mut told = frame.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = told.kept.take();
+        Ok(last.map(|last| Answered {
+            batches,
+            last,
+            kept,
+        }))
     }
 
     /// Another connection for this query, where one is to be had at once. Whoever holds a lease must

@@ -73,6 +73,7 @@ impl Run {
             ticket: &ticket,
             notes: &self.notes,
             told: Mutex::default(),
+            keeps: false,
             lent: Mutex::default(),
             out: &out,
             sent: AtomicBool::new(false),

@@ -4,19 +4,21 @@
 //! ends in step with the server is rolled back and the connection given back; dropped or stopped in
 //! the middle, the lease cancels on the server.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use serde_json::Value as Wire;
 use uuid::Uuid;
 
 use super::cohorts::{Funnels, Retained};
+use super::kept::{Earlier, Found, KeptMatches, TakeUp};
 use super::output::Output;
 use super::partition::Partition;
 use super::patterns::Patterns;
 use super::sequences::{Sequences, page};
 use crate::exec::{
-    Batch, BigintMode, Connection, Frame, IntoAscii, Stop, Strategy, event_texts, write_value,
+    Batch, BigintMode, Connection, Frame, IntoAscii, Outdated, Stop, Strategy, event_texts,
+    write_value,
 };
 use crate::model::{Result, field::Kind};
 use crate::plan::is_contradiction;
@@ -25,7 +27,7 @@ use crate::query::{
     matching::{FunnelMode, Matching},
 };
 use crate::sql::{
-    EventSource, Statement, Target,
+    EventSource, Statement,
     matching::{self, Projection},
 };
 
@@ -49,6 +51,21 @@ pub trait Matches: Send + Sync {
     fn len(&self) -> usize;
     /// Appends the ids of the events of a match.
     fn ids(&self, i: usize, out: &mut Vec<Uuid>);
+    /// Adds what was kept of the keys that were not read again; what was kept of the others is past.
+    ///
+    /// # Errors
+    /// MATCH_LIMIT where together they are too many.
+    fn take_up(&mut self, kept: &TakeUp<'_>) -> Result<()>;
+    /// Gives away what was found, of which the matches of a page were sent.
+    fn keep(&mut self, page: &Range<usize>) -> Found;
+    /// Which row of an earlier answer a match is.
+    fn row_of(&self, _: usize) -> Option<usize> {
+        None
+    }
+    /// Appends the values of a match as they were sent before, but for what may have changed.
+    fn write_again(&self, _: usize, row: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(row);
+    }
     /// What is said of all of them, as members of JSON: how `lib/rows.js` reads them.
     fn header(&self) -> String;
     /// Appends the values of a match.
@@ -74,6 +91,14 @@ impl Strategy for Answer {
     fn attempt<'a>(&'a self, frame: &'a Frame<'a>) -> BoxFuture<'a, Result<Batch>> {
         self.answer(frame).boxed()
     }
+
+    fn update<'a>(
+        &'a self,
+        frame: &'a Frame<'a>,
+        outdated: Outdated<'a>,
+    ) -> BoxFuture<'a, Result<Option<Batch>>> {
+        self.brought_up_to_date(frame, outdated).boxed()
+    }
 }
 
 impl Answer {
@@ -91,6 +116,7 @@ impl Answer {
                 required: sequence.required(),
                 rare: 0,
                 keys: None,
+                since: None,
             },
             Matching::Pattern(pattern) => Projection {
                 query: &self.query,
@@ -103,6 +129,7 @@ impl Answer {
                 required: pattern.required(),
                 rare: 0,
                 keys: None,
+                since: None,
             },
             // Every event of a key may interrupt what must be in order.
             Matching::Funnel(funnel) => Projection {
@@ -116,6 +143,7 @@ impl Answer {
                 required: funnel.steps.first().map_or(0, |bit| 1 << bit),
                 rare: 0,
                 keys: None,
+                since: None,
             },
             Matching::Retention(retention) => Projection {
                 query: &self.query,
@@ -128,6 +156,7 @@ impl Answer {
                 required: 1,
                 rare: 0,
                 keys: None,
+                since: None,
             },
         }
     }
@@ -181,18 +210,44 @@ impl Answer {
         connection: &mut Connection,
         snapshot: &str,
     ) -> Result<Batch, Stop> {
-        let Some(then) = &self.then else {
-            let matches = self
-                .find(frame, connection, frame.engine.config.bigint)
-                .await?;
-            let target = frame.engine.target();
-            return self
-                .send(frame, connection, &*matches, snapshot, &target)
-                .await;
+        let mode = self.mode(frame.engine.config.bigint);
+        let matches = self.find(frame, connection, mode).await?;
+        self.give(frame, connection, matches, snapshot, None).await
+    }
+
+    /// Answers with matches, of which an earlier answer may have had some, and says what would bring it
+    /// up to date.
+    pub(super) async fn give(
+        &self,
+        frame: &Frame<'_>,
+        connection: &mut Connection,
+        mut matches: Box<dyn Matches + '_>,
+        snapshot: &str,
+        earlier: Option<Earlier<'_>>,
+    ) -> Result<Batch, Stop> {
+        let (batch, page, rows) = if let Some(then) = &self.then {
+            let statement = self.bound_to(frame, &*matches, then)?;
+            let writer = frame.rows(connection, &statement, false).await?;
+            (frame.finish(writer, snapshot), 0..0, Vec::new())
+        } else {
+            let mut output = Output::new(frame, &matches.header());
+            let page = page(matches.len(), self.query.limit, self.query.offset);
+            self.send(
+                frame,
+                connection,
+                (&*matches, earlier),
+                &mut output,
+                page.clone(),
+            )
+            .await?;
+            let rows = output.take_spans();
+            (output.finish(frame, snapshot), page, rows)
         };
-        let statement = self.bound(frame, connection, then).await?;
-        let writer = frame.rows(connection, &statement, false).await?;
-        Ok(frame.finish(writer, snapshot))
+        if frame.keeps {
+            let found = matches.keep(&page);
+            frame.tell(|told| told.kept = Some(Arc::new(KeptMatches { found, rows })));
+        }
+        Ok(batch)
     }
 
     /// Finds the matches, in the transaction that was begun.
@@ -212,33 +267,43 @@ impl Answer {
         &self,
         frame: &Frame<'_>,
         connection: &mut Connection,
-        matches: &dyn Matches,
-        snapshot: &str,
-        target: &Target,
-    ) -> Result<Batch, Stop> {
-        let mut output = Output::new(frame, &matches.header());
-        let mut page = page(matches.len(), self.query.limit, self.query.offset);
+        (matches, earlier): (&dyn Matches, Option<Earlier<'_>>),
+        output: &mut Output,
+        mut page: Range<usize>,
+    ) -> Result<(), Stop> {
         output
             .check_rows(page.len() as u64)
             .map_err(Stop::Refused)?;
-        let sql = matching::events_by_id(target);
+        let sql = matching::events_by_id(&frame.engine.target());
+        let known = |i: usize| earlier?.row(matches.row_of(i)?);
         while !page.is_empty() {
             let (mut ids, from) = (Vec::new(), page.start);
             while page.start < page.end && ids.len() < FETCHED {
-                matches.ids(page.start, &mut ids);
+                if known(page.start).is_none() {
+                    matches.ids(page.start, &mut ids);
+                }
                 page.start += 1;
             }
             ids.sort_unstable();
             ids.dedup();
-            let texts = event_texts(connection, &sql, ids).await?;
+            let texts = if ids.is_empty() {
+                Texts::new()
+            } else {
+                event_texts(connection, &sql, ids).await?
+            };
             for i in from..page.start {
-                output
-                    .row(|out| matches.write(i, &texts, out))
-                    .map_err(Stop::Refused)?;
+                let row = output.row(|out| match known(i) {
+                    Some(row) => {
+                        matches.write_again(i, row, out);
+                        Ok(())
+                    }
+                    None => matches.write(i, &texts, out),
+                });
+                row.map_err(Stop::Refused)?;
                 output.flow(frame).await;
             }
         }
-        Ok(output.finish(frame, snapshot))
+        Ok(())
     }
 }
 

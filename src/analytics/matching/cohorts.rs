@@ -1,12 +1,13 @@
 //! Funnels and retention, counted key by key.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use serde_json::{Value as Wire, json};
 use uuid::Uuid;
 
 use super::Events;
 use super::answer::{Matches, Texts, ascii};
+use super::kept::{Found, TakeUp};
 use super::partition::Partition;
 use crate::model::{Result, time::Timestamp};
 use crate::query::matching::{Funnel, FunnelMode, Retention};
@@ -14,18 +15,57 @@ use crate::query::matching::{Funnel, FunnelMode, Retention};
 /// How far keys got.
 pub struct Funnels<'q> {
     funnel: &'q Funnel,
+    found: Counts,
+}
+
+/// How many keys got how far.
+#[derive(Debug, Default)]
+pub struct Counts {
     /// By step, the keys that got there.
     counts: Vec<u64>,
     /// By step, the times since the step before, in microseconds.
     passed: Vec<Vec<i64>>,
 }
 
+impl Counts {
+    /// Bytes of memory.
+    pub fn weight(&self) -> usize {
+        let passed = self.passed.iter().map(|passed| passed.capacity() * 8 + 24);
+        passed.sum::<usize>() + self.counts.capacity() * 8
+    }
+
+    fn add(&mut self, others: &Self) {
+        for (count, more) in self.counts.iter_mut().zip(&others.counts) {
+            *count += more;
+        }
+        for (passed, more) in self.passed.iter_mut().zip(&others.passed) {
+            passed.extend(more);
+        }
+    }
+
+    fn remove(&mut self, others: &Self) {
+        for (count, fewer) in self.counts.iter_mut().zip(&others.counts) {
+            *count = count.saturating_sub(*fewer);
+        }
+        for (passed, fewer) in self.passed.iter_mut().zip(&others.passed) {
+            let mut fewer = fewer.clone();
+            passed.sort_unstable();
+            fewer.sort_unstable();
+            let mut gone = fewer.into_iter().peekable();
+            // Of two sorted lists, each value goes once for each time that it is to go.
+            passed.retain(|time| gone.next_if_eq(time).is_none());
+        }
+    }
+}
+
 impl<'q> Funnels<'q> {
     /// No key was seen.
     pub fn new(funnel: &'q Funnel) -> Self {
         Self {
-            counts: vec![0; funnel.steps.len()],
-            passed: vec![Vec::new(); funnel.steps.len()],
+            found: Counts {
+                counts: vec![0; funnel.steps.len()],
+                passed: vec![Vec::new(); funnel.steps.len()],
+            },
             funnel,
         }
     }
@@ -77,22 +117,31 @@ impl Matches for Funnels<'_> {
     fn partition(&mut self, partition: &Partition) -> Result<()> {
         let chain = longest_chain(self.funnel, partition.events());
         for (step, time) in chain.iter().enumerate() {
-            self.counts[step] += 1;
+            self.found.counts[step] += 1;
             if step > 0 {
-                self.passed[step].push(time - chain[step - 1]);
+                self.found.passed[step].push(time - chain[step - 1]);
             }
         }
         Ok(())
     }
 
     fn absorb(&mut self, others: Self) -> Result<()> {
-        for (count, more) in self.counts.iter_mut().zip(others.counts) {
-            *count += more;
+        self.found.add(&others.found);
+        Ok(())
+    }
+
+    fn take_up(&mut self, kept: &TakeUp<'_>) -> Result<()> {
+        if let Found::Funnels(found) = kept.found {
+            self.found.add(found);
         }
-        for (passed, more) in self.passed.iter_mut().zip(others.passed) {
-            passed.extend(more);
+        if let Some(Found::Funnels(before)) = &kept.before {
+            self.found.remove(before);
         }
         Ok(())
+    }
+
+    fn keep(&mut self, _: &Range<usize>) -> Found {
+        Found::Funnels(std::mem::take(&mut self.found))
     }
 
     fn finish(&mut self) {}
@@ -109,8 +158,10 @@ impl Matches for Funnels<'_> {
 
     #[allow(clippy::cast_precision_loss)] // Counts of keys.
     fn write(&self, _: usize, _: &Texts, out: &mut Vec<u8>) -> Result<()> {
-        let started = self.counts.first().copied().unwrap_or(0);
-        let steps: Vec<Wire> = (self.funnel.names.iter().zip(&self.counts).zip(&self.passed))
+        let started = self.found.counts.first().copied().unwrap_or(0);
+        let steps: Vec<Wire> = (self.funnel.names.iter())
+            .zip(&self.found.counts)
+            .zip(&self.found.passed)
             .map(|((name, count), passed)| {
                 let share = if started == 0 {
                     0.0
@@ -125,7 +176,7 @@ impl Matches for Funnels<'_> {
                 })
             })
             .collect();
-        let completed = self.counts.last().copied().unwrap_or(0);
+        let completed = self.found.counts.last().copied().unwrap_or(0);
         out.extend_from_slice(&ascii(&json!(steps)));
         out.extend_from_slice(format!(",{completed},{started}").as_bytes());
         Ok(())
@@ -144,8 +195,45 @@ fn median(mut micros: Vec<i64>) -> Option<f64> {
 /// When keys came back.
 pub struct Retained<'q> {
     retention: &'q Retention,
-    /// By the beginning of its period, the size of a cohort and how many came back in each period.
-    cohorts: BTreeMap<i64, (u64, Vec<u64>)>,
+    found: Cohorts,
+}
+
+/// By the beginning of its period, the size of a cohort and how many came back in each period.
+#[derive(Debug, Default)]
+pub struct Cohorts(BTreeMap<i64, (u64, Vec<u64>)>);
+
+impl Cohorts {
+    /// Bytes of memory.
+    pub fn weight(&self) -> usize {
+        let cohorts = self
+            .0
+            .values()
+            .map(|(_, retained)| retained.capacity() * 8 + 64);
+        cohorts.sum()
+    }
+
+    fn add(&mut self, others: &Self) {
+        for (cohort, (size, returned)) in &others.0 {
+            let (all, retained) = self.0.entry(*cohort).or_default();
+            *all += size;
+            retained.resize(returned.len(), 0);
+            for (count, more) in retained.iter_mut().zip(returned) {
+                *count += more;
+            }
+        }
+    }
+
+    fn remove(&mut self, others: &Self) {
+        for (cohort, (size, returned)) in &others.0 {
+            if let Some((all, retained)) = self.0.get_mut(cohort) {
+                *all = all.saturating_sub(*size);
+                for (count, fewer) in retained.iter_mut().zip(returned) {
+                    *count = count.saturating_sub(*fewer);
+                }
+            }
+        }
+        self.0.retain(|_, (size, _)| *size > 0);
+    }
 }
 
 /// 2000-01-03, a Monday, in PostgreSQL's microseconds.
@@ -156,7 +244,7 @@ impl<'q> Retained<'q> {
     pub const fn new(retention: &'q Retention) -> Self {
         Self {
             retention,
-            cohorts: BTreeMap::new(),
+            found: Cohorts(BTreeMap::new()),
         }
     }
 
@@ -185,7 +273,7 @@ impl Matches for Retained<'_> {
                 }
             }
         }
-        let (size, retained) = (self.cohorts.entry(cohort)).or_insert_with(|| (0, vec![0; n]));
+        let (size, retained) = (self.found.0.entry(cohort)).or_insert_with(|| (0, vec![0; n]));
         *size += 1;
         for (count, flag) in retained.iter_mut().zip(returned) {
             *count += u64::from(flag);
@@ -194,15 +282,22 @@ impl Matches for Retained<'_> {
     }
 
     fn absorb(&mut self, others: Self) -> Result<()> {
-        for (cohort, (size, returned)) in others.cohorts {
-            let (all, retained) = self.cohorts.entry(cohort).or_default();
-            *all += size;
-            retained.resize(self.retention.periods, 0);
-            for (count, more) in retained.iter_mut().zip(returned) {
-                *count += more;
-            }
+        self.found.add(&others.found);
+        Ok(())
+    }
+
+    fn take_up(&mut self, kept: &TakeUp<'_>) -> Result<()> {
+        if let Found::Retained(found) = kept.found {
+            self.found.add(found);
+        }
+        if let Some(Found::Retained(before)) = &kept.before {
+            self.found.remove(before);
         }
         Ok(())
+    }
+
+    fn keep(&mut self, _: &Range<usize>) -> Found {
+        Found::Retained(std::mem::take(&mut self.found))
     }
 
     fn finish(&mut self) {}
@@ -218,7 +313,7 @@ impl Matches for Retained<'_> {
     }
 
     fn write(&self, _: usize, _: &Texts, out: &mut Vec<u8>) -> Result<()> {
-        let cohorts = self.cohorts.iter().map(|(period, (size, retained))| {
+        let cohorts = self.found.0.iter().map(|(period, (size, retained))| {
             let start = ORIGIN.saturating_add(period.saturating_mul(self.retention.period));
             let cohort = Timestamp::from_postgres(start).to_string();
             json!({ "cohort": cohort, "size": size, "retained": retained })

@@ -14,7 +14,7 @@ use crate::plan::is_contradiction;
 use crate::query::matching::Matching;
 use crate::sql::{
     Bind, explain,
-    matching::{self, Matched, Projection},
+    matching::{self, KeyList, Matched, Projection},
 };
 
 /// Explains a query for matches; `None` where the query is another.
@@ -122,7 +122,8 @@ async fn choose<'a>(
         Some(statement) if analyze => Some(texts(engine, statement).await?),
         _ => None,
     };
-    let listed = projection.of_keys(keys.as_deref().filter(|keys| are_few(keys)));
+    let list = (keys.filter(|keys| are_few(keys))).map(|keys| [KeyList::Texts(keys)]);
+    let listed = projection.of_keys(list.as_ref().map(<[_; 1]>::as_slice));
     let (_, most) = room(engine.config.limits.max_result_bytes);
     let mut statement = matching::gathered(&listed, &target, most + 1);
     let mut in_memory = answer.may_gather(&statement.kinds);

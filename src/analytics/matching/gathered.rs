@@ -3,12 +3,12 @@
 //! To sort rows by the text of their keys is most of what a matcher's statement costs the server. A
 //! hash of the key does as well, and the events of one key are few, and mostly in order already.
 
-use std::{borrow::Cow, cmp::Ordering, collections::HashMap};
+use std::{cmp::Ordering, collections::HashMap};
 
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::partition::{Partition, canonical_json, fixed};
+use super::partition::{Partition, encode_field, fixed};
 use crate::exec::{Stop, raw};
 use crate::model::field::Kind;
 
@@ -72,6 +72,11 @@ impl Gathered {
         self.rows.times.len()
     }
 
+    /// Whether it has rows of a key, by its fields as they compare.
+    pub fn has(&self, fields: &[u8]) -> bool {
+        self.numbers.contains_key(fields)
+    }
+
     /// Adds a row; `false` where there is no room for it.
     pub fn push(&mut self, row: &PgRow) -> Result<bool, Stop> {
         let n = self.kinds.len();
@@ -108,11 +113,7 @@ impl Gathered {
         let mut fields = std::mem::take(&mut self.spare);
         fields.clear();
         for (i, kind) in self.kinds.iter().enumerate() {
-            let value = raw(row, i)?.map(|value| match kind {
-                Kind::Json => canonical_json(value),
-                _ => Cow::Borrowed(value),
-            });
-            encode(&mut fields, value.as_deref());
+            encode_field(&mut fields, raw(row, i)?, *kind);
         }
         if fields != self.last || self.number == u32::MAX || is_written {
             let known = self.numbers.get(fields.as_slice()).copied();
@@ -214,11 +215,12 @@ impl ByKey<'_> {
             .min(self.keys.len())
     }
 
-    /// Fills a partition with the events of a key.
-    pub fn fill(&self, key: usize, partition: &mut Partition, order: &mut Vec<u32>) {
+    /// Fills a partition with the events of a key that have none of the bits of `without`.
+    pub fn fill(&self, key: usize, partition: &mut Partition, order: &mut Vec<u32>, without: u64) {
         let rows = &self.of.rows;
         order.clear();
-        order.extend_from_slice(&self.rows[self.bounds[key]..self.bounds[key + 1]]);
+        let all = self.rows[self.bounds[key]..self.bounds[key + 1]].iter();
+        order.extend(all.filter(|row| rows.masks[**row as usize] & without == 0));
         let at = |row: &u32| (rows.times[*row as usize], rows.ids[*row as usize]);
         if !order.is_sorted_by_key(at) {
             order.sort_unstable_by_key(at);
@@ -258,7 +260,7 @@ fn decode(mut bytes: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
 }
 
 /// The order of keys: the server's, NULLs last. JSON's is not known here.
-fn compare(a: &[u8], b: &[u8], kinds: &[Kind]) -> Ordering {
+pub fn compare(a: &[u8], b: &[u8], kinds: &[Kind]) -> Ordering {
     for ((a, b), kind) in decode(a).zip(decode(b)).zip(kinds) {
         let order = match (a, b) {
             (Some(a), Some(b)) if *kind == Kind::Time => time(a).cmp(&time(b)),

@@ -70,7 +70,7 @@ pub fn measure(query: &str, events: u32, partitions: u32, bits: u64) -> Result<W
             };
             match &query.matching {
                 Some(Matching::Sequence(sequence)) => {
-                    sequence::find(sequence, events, i64::MAX, &mut |_, _| {
+                    sequence::find(sequence, events, &mut |_, _| {
                         found += 1;
                         Ok(())
                     })?;

@@ -7,6 +7,7 @@ mod answer;
 mod cohorts;
 mod explain;
 mod gathered;
+mod kept;
 mod measure;
 mod output;
 mod partition;
@@ -17,6 +18,7 @@ mod run;
 mod sequence;
 mod sequences;
 mod stage;
+mod update;
 
 pub use answer::Answer;
 pub use explain::{explain, explain_stage};

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::kept::Span;
 use crate::exec::{Batch, Frame, IntoAscii, Limits, Mode};
 use crate::model::{Error, Result, time::Timestamp};
 
@@ -16,6 +17,9 @@ pub struct Output {
     rows: u64,
     bytes: u64,
     empty: bool,
+    /// Batches that were sent, and where each row stands among them, where that is wanted.
+    sent: u32,
+    spans: Option<Vec<Span>>,
 }
 
 impl Output {
@@ -29,6 +33,8 @@ impl Output {
             rows: 0,
             bytes: 0,
             empty: true,
+            sent: 0,
+            spans: frame.keeps.then(Vec::new),
         }
     }
 
@@ -56,7 +62,12 @@ impl Output {
             self.json.push(b',');
         }
         self.empty = false;
+        let from = self.json.len();
         write(&mut self.json)?;
+        if let Some(spans) = &mut self.spans {
+            let at = |byte: usize| u32::try_from(byte).unwrap_or(u32::MAX);
+            spans.push((self.sent, at(from)..at(self.json.len())));
+        }
         self.rows += 1;
         if let Some(limits) = self.limits
             && self.bytes + self.json.len() as u64 > limits.max_result_bytes
@@ -81,8 +92,14 @@ impl Output {
         json.extend_from_slice(&self.header);
         let json = std::mem::replace(&mut self.json, json);
         self.empty = true;
+        self.sent += 1;
         frame.ticket.set_made(self.rows, self.bytes);
         frame.send(Batch { json, last: false }).await;
+    }
+
+    /// Where the rows stand.
+    pub fn take_spans(&mut self) -> Vec<Span> {
+        self.spans.take().unwrap_or_default()
     }
 
     /// The last batch.

@@ -106,6 +106,15 @@ impl Partition {
         Ok(())
     }
 
+    /// The fields of the key, as they compare: equal ones have equal bytes.
+    pub fn fields(&self) -> Box<[u8]> {
+        let mut out = Vec::new();
+        for (kind, field) in self.kinds.iter().zip(&self.key) {
+            encode_field(&mut out, field.as_deref(), *kind);
+        }
+        out.into()
+    }
+
     /// Empties it, for the events of this key.
     pub fn begin(&mut self, key: impl Iterator<Item = Option<Vec<u8>>>) {
         self.clear();
@@ -142,6 +151,17 @@ impl Partition {
         self.values.clear();
         self.bytes = 0;
     }
+}
+
+/// Appends a field of a key as it compares: its length, as the protocol writes it, and its bytes.
+pub fn encode_field(out: &mut Vec<u8>, field: Option<&[u8]>, kind: Kind) {
+    let field = field.map(|field| match kind {
+        Kind::Json => canonical_json(field),
+        _ => Cow::Borrowed(field),
+    });
+    let length = (field.as_ref()).map_or(-1, |f| i32::try_from(f.len()).unwrap_or(i32::MAX));
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(field.as_deref().unwrap_or_default());
 }
 
 /// A column of a fixed length.

@@ -1,9 +1,13 @@
 //! The matches of a pattern: kept small while they are found, written when all are.
 
+use std::{cmp::Ordering, ops::Range};
+
 use serde_json::{Value as Wire, json};
 use uuid::Uuid;
 
 use super::answer::{Matches, Texts, key_text};
+use super::gathered::compare;
+use super::kept::{Found as All, TakeUp};
 use super::output::{events, millis};
 use super::partition::Partition;
 use super::pattern::{Found, Matcher, Reach, Table, Value};
@@ -15,8 +19,11 @@ use crate::model::{
 };
 use crate::query::matching::{Pattern, Rows};
 
+#[derive(Clone, Copy, Debug)]
 struct Match {
     key: u32,
+    /// Its row in the answer, where it was sent with one.
+    row: Option<u32>,
     /// `None` for an event that is in no match.
     number: Option<u64>,
     at: Uuid,
@@ -27,6 +34,67 @@ struct Match {
     micros: i64,
 }
 
+#[derive(Clone, Debug)]
+struct Key {
+    /// As JSON.
+    text: Vec<u8>,
+    /// Its fields, as they compare.
+    fields: Box<[u8]>,
+}
+
+/// Matches, their keys, and what is told of their events.
+#[derive(Debug, Default)]
+pub struct FoundPatterns {
+    keys: Vec<Key>,
+    matches: Vec<Match>,
+    ids: Vec<Uuid>,
+    /// The variable of each event.
+    classifiers: Vec<u8>,
+    /// Measures as JSON: of a match, then of its rows.
+    texts: Vec<u8>,
+}
+
+impl FoundPatterns {
+    /// Bytes of memory.
+    pub fn weight(&self) -> usize {
+        let keys = self
+            .keys
+            .iter()
+            .map(|key| key.text.capacity() + key.fields.len() + 64);
+        keys.sum::<usize>()
+            + self.matches.capacity() * size_of::<Match>()
+            + self.ids.capacity() * size_of::<Uuid>()
+            + self.classifiers.capacity()
+            + self.texts.capacity()
+    }
+
+    /// Refuses more than there may be.
+    fn check(&self) -> Result<()> {
+        if self.matches.len() as u64 > MAX_MATCHES
+            || self.ids.len() > MAX_EVENTS
+            || self.texts.len() > MAX_TEXT
+        {
+            return Err(too_many(None));
+        }
+        Ok(())
+    }
+
+    /// Adds a match of others, as one of the key of this number.
+    fn add(&mut self, others: &Self, found: &Match, key: u32) {
+        let (events, measures) = (self.ids.len(), self.texts.len());
+        let part = |(from, to): (usize, usize)| from..to;
+        self.ids.extend_from_slice(&others.ids[part(found.events)]);
+        (self.classifiers).extend_from_slice(&others.classifiers[part(found.events)]);
+        (self.texts).extend_from_slice(&others.texts[part(found.measures)]);
+        self.matches.push(Match {
+            key,
+            events: (events, self.ids.len()),
+            measures: (measures, self.texts.len()),
+            ..*found
+        });
+    }
+}
+
 /// What was found so far.
 pub struct Patterns<'q> {
     pattern: &'q Pattern,
@@ -34,13 +102,9 @@ pub struct Patterns<'q> {
     reach: Reach,
     kinds: Vec<Kind>,
     mode: BigintMode,
-    keys: Vec<Vec<u8>>,
-    matches: Vec<Match>,
-    ids: Vec<Uuid>,
-    /// The variable of each event.
-    classifiers: Vec<u8>,
-    /// Measures as JSON: of a match, then of its rows.
-    texts: Vec<u8>,
+    found: FoundPatterns,
+    /// Whether keys are out of order.
+    mixed: bool,
 }
 
 /// Bytes of measures of all matches.
@@ -59,11 +123,8 @@ impl<'q> Patterns<'q> {
             pattern,
             kinds,
             mode,
-            keys: Vec::new(),
-            matches: Vec::new(),
-            ids: Vec::new(),
-            classifiers: Vec::new(),
-            texts: Vec::new(),
+            found: FoundPatterns::default(),
+            mixed: false,
         })
     }
 }
@@ -80,18 +141,22 @@ impl Matches for Patterns<'_> {
             values: &values,
             width,
         };
-        let (before, key) = (self.matches.len(), self.keys.len());
-        let key = u32::try_from(key).unwrap_or(u32::MAX);
         let Self {
             pattern,
             matcher,
             reach,
+            found,
+            ..
+        } = self;
+        let FoundPatterns {
+            keys,
             matches,
             ids,
             classifiers,
             texts,
-            ..
-        } = self;
+        } = found;
+        let before = matches.len();
+        let key = u32::try_from(keys.len()).unwrap_or(u32::MAX);
         matcher.find(table, reach, &mut |found| {
             if matches.len() as u64 >= MAX_MATCHES
                 || ids.len() >= MAX_EVENTS
@@ -110,6 +175,7 @@ impl Matches for Patterns<'_> {
             let last = found.start + found.rows.len().saturating_sub(1);
             matches.push(Match {
                 key,
+                row: None,
                 number: found.number,
                 at: partition.ids[found.start],
                 events: (from, ids.len()),
@@ -118,53 +184,94 @@ impl Matches for Patterns<'_> {
             });
             Ok(())
         })?;
-        if self.matches.len() > before {
-            self.keys.push(key_text(
-                partition,
-                &self.kinds,
-                &self.pattern.key,
-                self.mode,
-            )?);
+        if matches.len() > before {
+            keys.push(Key {
+                text: key_text(partition, &self.kinds, &self.pattern.key, self.mode)?,
+                fields: partition.fields(),
+            });
         }
         Ok(())
     }
 
     fn absorb(&mut self, others: Self) -> Result<()> {
-        let (keys, ids, texts) = (self.keys.len(), self.ids.len(), self.texts.len());
-        if (self.matches.len() + others.matches.len()) as u64 > MAX_MATCHES
-            || ids + others.ids.len() > MAX_EVENTS
-            || texts + others.texts.len() > MAX_TEXT
-        {
-            return Err(too_many(None));
-        }
+        let (found, others) = (&mut self.found, others.found);
+        let (keys, ids, texts) = (found.keys.len(), found.ids.len(), found.texts.len());
         let behind = |(from, to): (usize, usize), n: usize| (from + n, to + n);
-        self.matches.extend(others.matches.into_iter().map(|found| {
-            Match {
-                key: found
-                    .key
-                    .saturating_add(u32::try_from(keys).unwrap_or(u32::MAX)),
-                events: behind(found.events, ids),
-                measures: behind(found.measures, texts),
-                ..found
-            }
-        }));
-        self.keys.extend(others.keys);
-        self.ids.extend(others.ids);
-        self.classifiers.extend(others.classifiers);
-        self.texts.extend(others.texts);
-        Ok(())
+        found
+            .matches
+            .extend(others.matches.into_iter().map(|found| {
+                Match {
+                    key: found
+                        .key
+                        .saturating_add(u32::try_from(keys).unwrap_or(u32::MAX)),
+                    events: behind(found.events, ids),
+                    measures: behind(found.measures, texts),
+                    ..found
+                }
+            }));
+        found.keys.extend(others.keys);
+        found.ids.extend(others.ids);
+        found.classifiers.extend(others.classifiers);
+        found.texts.extend(others.texts);
+        found.check()
     }
 
-    fn finish(&mut self) {}
+    fn take_up(&mut self, kept: &TakeUp<'_>) -> Result<()> {
+        let All::Patterns(kept_of) = kept.found else {
+            return Ok(());
+        };
+        let found = &mut self.found;
+        // What each key's number is from now on, where it goes on.
+        let mut numbers = vec![None; kept_of.keys.len()];
+        for (number, key) in numbers.iter_mut().zip(&kept_of.keys) {
+            if !(kept.is_read)(&key.fields) {
+                *number = Some(u32::try_from(found.keys.len()).unwrap_or(u32::MAX));
+                found.keys.push(key.clone());
+            }
+        }
+        for old in &kept_of.matches {
+            if let Some(key) = numbers[old.key as usize] {
+                found.add(kept_of, old, key);
+            }
+        }
+        self.mixed = true;
+        found.check()
+    }
+
+    fn keep(&mut self, page: &Range<usize>) -> All {
+        for (i, found) in self.found.matches.iter_mut().enumerate() {
+            let row = page.contains(&i).then(|| i - page.start);
+            found.row = row.and_then(|row| u32::try_from(row).ok());
+        }
+        All::Patterns(std::mem::take(&mut self.found))
+    }
+
+    fn row_of(&self, i: usize) -> Option<usize> {
+        self.found.matches[i].row.map(|row| row as usize)
+    }
+
+    fn finish(&mut self) {
+        if self.mixed {
+            let FoundPatterns { keys, matches, .. } = &mut self.found;
+            let fields = |found: &Match| &*keys[found.key as usize].fields;
+            // Those of one key stay in their order.
+            matches.sort_by(|a, b| {
+                if a.key == b.key {
+                    return Ordering::Equal;
+                }
+                compare(fields(a), fields(b), &self.kinds)
+            });
+        }
+    }
 
     fn len(&self) -> usize {
-        self.matches.len()
+        self.found.matches.len()
     }
 
     fn ids(&self, i: usize, out: &mut Vec<Uuid>) {
-        let found = &self.matches[i];
+        let found = &self.found.matches[i];
         out.push(found.at);
-        out.extend_from_slice(&self.ids[found.events.0..found.events.1]);
+        out.extend_from_slice(&self.found.ids[found.events.0..found.events.1]);
     }
 
     fn header(&self) -> String {
@@ -181,24 +288,24 @@ impl Matches for Patterns<'_> {
     }
 
     fn write(&self, i: usize, texts: &Texts, out: &mut Vec<u8>) -> Result<()> {
-        let found = &self.matches[i];
+        let found = &self.found.matches[i];
         let text = |id: &Uuid| texts.get(id).map(AsRef::as_ref);
-        out.extend_from_slice(&self.keys[found.key as usize]);
+        out.extend_from_slice(&self.found.keys[found.key as usize].text);
         let number = found.number.map_or("null".to_owned(), |n| n.to_string());
         out.extend_from_slice(format!(",{number},").as_bytes());
         events(out, [&found.at], text)?;
         out.push(b',');
         let (from, to) = found.events;
-        events(out, &self.ids[from..to], text)?;
+        events(out, &self.found.ids[from..to], text)?;
         out.extend_from_slice(b",[");
-        for (i, variable) in self.classifiers[from..to].iter().enumerate() {
+        for (i, variable) in self.found.classifiers[from..to].iter().enumerate() {
             if i > 0 {
                 out.push(b',');
             }
             out.extend_from_slice(variable.to_string().as_bytes());
         }
         out.extend_from_slice(b"],");
-        out.extend_from_slice(&self.texts[found.measures.0..found.measures.1]);
+        out.extend_from_slice(&self.found.texts[found.measures.0..found.measures.1]);
         out.push(b',');
         millis(out, found.micros);
         Ok(())

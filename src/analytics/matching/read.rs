@@ -20,7 +20,7 @@ use crate::model::{Error, Result, field::Kind};
 use crate::query::matching::Matching;
 use crate::sql::{
     Target, explain,
-    matching::{self, Matched, Projection},
+    matching::{self, KeyList, Matched, Projection},
 };
 
 /// So many rows are matched where they do not hold others up, and by so many more each thread.
@@ -35,15 +35,15 @@ const MAX_KEYS: u64 = 1_000;
 const MAX_ESTIMATED: u32 = 8;
 
 /// How matches are made of rows.
-struct Making<'a> {
-    answer: &'a Answer,
-    kinds: Vec<Kind>,
-    mode: BigintMode,
+pub struct Making<'a> {
+    pub answer: &'a Answer,
+    pub kinds: Vec<Kind>,
+    pub mode: BigintMode,
     /// The time of the last event, where it matters.
-    end: i64,
+    pub end: i64,
     /// How many values a row has beside its mask, and what the rows of one key may take.
-    width: usize,
-    limit: u64,
+    pub width: usize,
+    pub limit: u64,
 }
 
 impl Answer {
@@ -57,12 +57,7 @@ impl Answer {
     ) -> Result<Box<dyn Matches + 'a>, Stop> {
         let limit = frame.engine.config.limits.max_result_bytes;
         let mut projection = self.projection();
-        let end = match &self.matching {
-            Matching::Sequence(sequence) if sequence.can_be_open() => {
-                time_of(connection, &matching::end(&projection, target)).await?
-            }
-            _ => 0,
-        };
+        let end = self.end(connection, &projection, target).await?;
         let mut conditions = Vec::new();
         for bit in self.estimated_bits() {
             let statement = matching::one_condition(&projection, bit, target);
@@ -76,9 +71,9 @@ impl Answer {
                 let nothing = self.matches(statement.kinds, mode, end);
                 return nothing.map_err(Stop::Refused);
             }
-            keys = Some(found).filter(|keys| are_few(keys));
+            keys = are_few(&found).then(|| [KeyList::Texts(found)]);
         }
-        let projection = projection.of_keys(keys.as_deref());
+        let projection = projection.of_keys(keys.as_ref().map(<[_; 1]>::as_slice));
         let (room, most) = room(limit);
         let statement = matching::gathered(&projection, target, most + 1);
         let making = Making {
@@ -93,10 +88,25 @@ impl Answer {
             && fits(expected(connection, &conditions, &statement).await?, most)
             && let Some(gathered) = making.gather(connection, &statement, room).await?
         {
-            return making.match_gathered(&gathered).map_err(Stop::Refused);
+            return making.match_gathered(&gathered, 0).map_err(Stop::Refused);
         }
         let statement = matching::rows(&projection, target);
         making.one_by_one(connection, &statement).await
+    }
+
+    /// The time of the last event, where it matters.
+    pub(super) async fn end(
+        &self,
+        connection: &mut Connection,
+        projection: &Projection<'_>,
+        target: &Target,
+    ) -> Result<i64, Stop> {
+        match &self.matching {
+            Matching::Sequence(sequence) if sequence.can_be_open() => {
+                time_of(connection, &matching::end(projection, target)).await
+            }
+            _ => Ok(0),
+        }
     }
 
     /// The order of keys shows in that of a pattern's matches, and JSON's is the server's.
@@ -135,7 +145,7 @@ impl Answer {
 
 impl<'a> Making<'a> {
     /// The rows of all keys; `None` where there are too many.
-    async fn gather(
+    pub async fn gather(
         &self,
         connection: &mut Connection,
         statement: &Matched,
@@ -163,30 +173,35 @@ impl<'a> Making<'a> {
         Ok(gathered)
     }
 
-    fn match_gathered(&self, gathered: &Gathered) -> Result<Box<dyn Matches + 'a>> {
+    /// The matches among rows that have none of the bits of `without`.
+    pub fn match_gathered(
+        &self,
+        gathered: &Gathered,
+        without: u64,
+    ) -> Result<Box<dyn Matches + 'a>> {
         if gathered.len() < LARGE {
-            return self.match_all(gathered);
+            return self.match_all(gathered, without);
         }
         // Long work on a thread that others wait for: they move to another.
-        tokio::task::block_in_place(|| self.match_all(gathered))
+        tokio::task::block_in_place(|| self.match_all(gathered, without))
     }
 
-    fn match_all(&self, gathered: &Gathered) -> Result<Box<dyn Matches + 'a>> {
+    fn match_all(&self, gathered: &Gathered, without: u64) -> Result<Box<dyn Matches + 'a>> {
         let required = self.answer.projection().required;
         let keys = gathered.by_key(required, self.answer.is_ordered());
         let kinds = || self.kinds.clone();
         Ok(match &self.answer.matching {
-            Matching::Sequence(sequence) => Box::new(self.matched(&keys, &|| {
+            Matching::Sequence(sequence) => Box::new(self.matched(&keys, without, &|| {
                 Ok(Sequences::new(sequence, kinds(), self.mode, self.end))
             })?),
-            Matching::Pattern(pattern) => {
-                Box::new(self.matched(&keys, &|| Patterns::new(pattern, kinds(), self.mode))?)
-            }
+            Matching::Pattern(pattern) => Box::new(self.matched(&keys, without, &|| {
+                Patterns::new(pattern, kinds(), self.mode)
+            })?),
             Matching::Funnel(funnel) => {
-                Box::new(self.matched(&keys, &|| Ok(Funnels::new(funnel)))?)
+                Box::new(self.matched(&keys, without, &|| Ok(Funnels::new(funnel)))?)
             }
             Matching::Retention(retention) => {
-                Box::new(self.matched(&keys, &|| Ok(Retained::new(retention)))?)
+                Box::new(self.matched(&keys, without, &|| Ok(Retained::new(retention)))?)
             }
         })
     }
@@ -195,6 +210,7 @@ impl<'a> Making<'a> {
     fn matched<M: Matches>(
         &self,
         keys: &ByKey<'_>,
+        without: u64,
         make: &(dyn Fn() -> Result<M> + Sync),
     ) -> Result<M> {
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -210,7 +226,7 @@ impl<'a> Making<'a> {
                 from(thread + 1)
             };
             for key in from(thread)..to {
-                keys.fill(key, &mut partition, &mut order);
+                keys.fill(key, &mut partition, &mut order, without);
                 matches.partition(&partition)?;
             }
             Ok(matches)

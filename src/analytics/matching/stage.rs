@@ -52,14 +52,29 @@ impl Answer {
         connection: &mut Connection,
         then: &Statement,
     ) -> Result<Statement, Stop> {
-        // A mark of a bigint is nothing that the server could store.
-        let mode = match frame.engine.config.bigint {
-            BigintMode::Bigint => BigintMode::String,
-            mode => mode,
-        };
+        let mode = self.mode(frame.engine.config.bigint);
         let matches = self.find(frame, connection, mode).await?;
+        self.bound_to(frame, &*matches, then)
+    }
+
+    /// How the integers of its matches are written: a mark of a bigint is nothing that the server could
+    /// store.
+    pub(super) const fn mode(&self, mode: BigintMode) -> BigintMode {
+        match mode {
+            BigintMode::Bigint if self.then.is_some() => BigintMode::String,
+            mode => mode,
+        }
+    }
+
+    /// Binds matches to what works on them.
+    pub(super) fn bound_to(
+        &self,
+        frame: &Frame<'_>,
+        matches: &dyn Matches,
+        then: &Statement,
+    ) -> Result<Statement, Stop> {
         let limit = frame.engine.config.limits.max_result_bytes.min(MAX_BYTES);
-        let rows = tokio::task::block_in_place(|| texts(&*matches, limit));
+        let rows = tokio::task::block_in_place(|| texts(matches, limit));
         let mut statement = then.clone();
         statement.binds[0] = Bind::Jsons(rows.map_err(Stop::Refused)?);
         Ok(statement)

@@ -7,9 +7,10 @@ use memchr::memmem;
 use serde_json::Value as Wire;
 
 use super::{Brought, Cached, lacks, said};
+use crate::cache::LARGEST_SHARE;
 use crate::cache::answer::Body;
 use crate::cache::stamp::{Refusal, Said};
-use crate::exec::{Batch, Connection, Frame, Stop, Strategy, arguments, sql_text};
+use crate::exec::{Answered, Batch, Connection, Frame, Stop, Strategy, arguments, sql_text};
 use crate::model::{Error, Result};
 use crate::sql::stamp;
 
@@ -50,7 +51,7 @@ impl Cached {
             }
             let refusal = said.refusal();
             self.cache.note_exactness(refusal);
-            let (batches, last) = frame.answered(strategy, Some(lease)).await?;
+            let answered = frame.answered(strategy, Some(lease)).await?;
             if refusal == Some(Refusal::NoNonce) {
                 // The transaction could not write.
                 let mut lease = frame.lease().await?;
@@ -60,7 +61,7 @@ impl Cached {
             }
             let seen = said.stamp.snapshot.to_string();
             let stamp = refusal.is_none().then_some(said.stamp);
-            let answer = self.made(body(batches, last)?, seen, stamp, sent);
+            let answer = self.made(self.body_of(answered)?, seen, stamp, sent);
             return Ok(self.brought_anew(answer, refusal));
         }
     }
@@ -74,9 +75,19 @@ impl Cached {
     ) -> Result<Brought> {
         let floor = frame.engine.pool.seen_snapshot();
         let sent = Instant::now();
-        let (batches, last) = frame.answered(strategy, None).await?;
-        let answer = self.made(body(batches, last)?, floor.to_string(), None, sent);
+        let answered = frame.answered(strategy, None).await?;
+        let answer = self.made(self.body_of(answered)?, floor.to_string(), None, sent);
         Ok(self.brought_plainly(answer, refusal))
+    }
+
+    /// What a strategy would have sent, as it is kept. What would bring it up to date goes along where
+    /// there is room for both.
+    pub fn body_of(&self, answered: Answered) -> Result<Body> {
+        let most = usize::try_from(self.cache.options.max_memory / LARGEST_SHARE).unwrap_or(0);
+        let mut body = body(answered.batches, answered.last)?;
+        let room = most.saturating_sub(body.bytes() * 2);
+        body.again = answered.kept.filter(|kept| kept.weight() <= room);
+        Ok(body)
     }
 
     /// Begins a transaction and takes the stamp of all that is read in it.
@@ -117,6 +128,7 @@ fn body(batches: Vec<Batch>, last: Batch) -> Result<Body> {
         cursor: None,
         kept: None,
         states: None,
+        again: None,
     })
 }
 

@@ -138,6 +138,7 @@ impl<'s> Gathered<'s> {
             cursor: cursor.map(|cursor| cursor.keys),
             kept: self.ids,
             states: None,
+            again: None,
         }
     }
 }

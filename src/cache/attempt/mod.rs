@@ -2,7 +2,7 @@
 //!
 //! Here stands which of these it is, and how the answer is sent. [`unchanged`] asks whether anything has
 //! happened at all, [`check`] whether a kept one is still true, [`read`] reads one anew, [`compute`] has a
-//! strategy make one, [`gather`] makes rows into what is kept.
+//! strategy make one, [`update`] has it bring one up to date, [`gather`] makes rows into what is kept.
 
 mod check;
 mod compute;
@@ -10,6 +10,7 @@ mod gather;
 mod incarnation;
 mod read;
 mod unchanged;
+mod update;
 
 use std::{sync::Arc, time::Instant};
 
@@ -234,7 +235,15 @@ impl Cached {
         }
         match (brought?, &self.plan.strategy) {
             (Some(brought), _) => Ok(brought),
-            (None, Some(strategy)) => self.compute(frame, &**strategy).await,
+            (None, Some(strategy)) => {
+                let strategy = &**strategy;
+                if let Some(kept) = &kept
+                    && let Some(brought) = self.update(frame, strategy, kept).await?
+                {
+                    return Ok(brought);
+                }
+                self.compute(frame, strategy).await
+            }
             (None, None) => Err(Error::Internal("nothing answers".into())),
         }
     }

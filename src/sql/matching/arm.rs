@@ -1,7 +1,8 @@
 //! One arm of what a matcher reads: the events whose conditions take their key from the same fields.
 
-use super::{Arm, Projection};
+use super::{Arm, NEW, Projection};
 use crate::model::field::{Column, Field, Kind};
+use crate::model::{snapshot::Snapshot, table::TRANSACTION_ID};
 use crate::query::Condition;
 use crate::sql::field::EVENTS;
 use crate::sql::select::Target;
@@ -36,6 +37,7 @@ impl<'q> Writer<'_> {
             .event_column(EVENTS, Column::Id)
             .sql(" AS i, ")
             .mask(&arm.bits)
+            .new_bit(projection.since)
             .sql(" AS m");
         for (i, field) in projection.fields.iter().enumerate() {
             self.sql(", ").field(field).sql(" AS v").number(i as u64);
@@ -52,13 +54,15 @@ impl<'q> Writer<'_> {
             }
         }
         if let Some(keys) = projection.keys {
-            for field in arm.fields {
-                // Equal under any collation that tells texts apart, and as an index on it has it.
-                self.sql(" AND (")
-                    .field(field)
-                    .sql(") = ANY(")
-                    .bind(Bind::Texts(keys.to_vec()))
-                    .sql(")");
+            for ((field, kind), list) in arm.fields.iter().zip(kinds).zip(keys) {
+                self.sql(" AND ");
+                if *kind == Kind::Text && field.kind() == Kind::Text {
+                    // Equal under any collation that tells texts apart, and as an index on it has it.
+                    self.sql("(").field(field).sql(")");
+                } else {
+                    self.key_field(field, *kind, target);
+                }
+                self.sql(" = ANY(").bind(list.bind()).sql(")");
             }
             return self;
         }
@@ -153,6 +157,28 @@ impl<'q> Writer<'_> {
         } else {
             self.sql(" COLLATE \"C\"")
         }
+    }
+
+    /// One bit more for what a snapshot could not see.
+    fn new_bit(&mut self, since: Option<&Snapshot>) -> &mut Self {
+        let Some(since) = since else {
+            return self;
+        };
+        self.sql(" | CASE WHEN ")
+            .alias(EVENTS)
+            .sql(".")
+            .sql(TRANSACTION_ID)
+            .sql(" >= ")
+            .xid(since.xmin())
+            .sql(" AND NOT pg_visible_in_snapshot(")
+            .alias(EVENTS)
+            .sql(".")
+            .sql(TRANSACTION_ID)
+            .sql(", ")
+            .bind(Bind::Text(since.to_string()))
+            .sql("::text::pg_snapshot) THEN ")
+            .number(NEW)
+            .sql("::int8 ELSE 0::int8 END")
     }
 
     /// The bits of the conditions that hold.

@@ -4,13 +4,20 @@
 //! keys from different fields, an event stands once for each of the keys that it has.
 
 mod arm;
+mod touched;
+
+pub use self::touched::{KeyList, touched};
 
 use super::field::EVENTS;
 use super::pipeline::{EventSource, SOURCE};
 use super::select::Target;
 use super::writer::{Bind, Writer};
 use crate::model::field::{Column, Field, Kind};
+use crate::model::snapshot::Snapshot;
 use crate::query::{Condition, EventQuery};
+
+/// The bit of an event that is new: no condition has it.
+pub const NEW: u64 = 1 << 62;
 
 /// What a matcher reads of the events of a query.
 #[derive(Clone, Copy)]
@@ -33,13 +40,16 @@ pub struct Projection<'q> {
     pub required: u64,
     /// Bits so rare that the keys are looked for by them first.
     pub rare: u64,
-    /// The only keys that are read, where they are known: for a key of one text.
-    pub keys: Option<&'q [String]>,
+    /// The only keys that are read, where they are known: for each field its values. Where a key has
+    /// several fields, all keys are read that can be put together from these.
+    pub keys: Option<&'q [KeyList]>,
+    /// Events that this snapshot could not see have one bit more: [`NEW`].
+    pub since: Option<&'q Snapshot>,
 }
 
 impl<'q> Projection<'q> {
     /// The same of these keys alone, where they are known.
-    pub fn of_keys(self, keys: Option<&'q [String]>) -> Self {
+    pub fn of_keys(self, keys: Option<&'q [KeyList]>) -> Self {
         Self {
             rare: if keys.is_some() { 0 } else { self.rare },
             keys,

@@ -37,7 +37,7 @@ struct Search<'a, 's> {
 ///
 /// # Errors
 /// Those of the sink; MATCH_LIMIT.
-pub fn find(sequence: &Sequence, events: Events<'_>, end: i64, sink: Sink<'_>) -> Result<()> {
+pub fn find(sequence: &Sequence, events: Events<'_>, sink: Sink<'_>) -> Result<()> {
     let last = sequence.stages.len() - 1;
     let until = sequence.until.map_or(0, |until| 1_u64 << until.bit);
     let mut search = Search {
@@ -60,7 +60,7 @@ pub fn find(sequence: &Sequence, events: Events<'_>, end: i64, sink: Sink<'_>) -
             };
             search.stages[stage].push(node);
             if stage == last && !open {
-                search.matches(node, None)?;
+                search.matches(node, false)?;
             }
         }
         if mask & until != 0 {
@@ -70,7 +70,7 @@ pub fn find(sequence: &Sequence, events: Events<'_>, end: i64, sink: Sink<'_>) -
     }
     if open {
         for node in std::mem::take(&mut search.stages[last]) {
-            search.matches(node, Some(end))?;
+            search.matches(node, true)?;
         }
     }
     Ok(())
@@ -120,9 +120,9 @@ impl Search<'_, '_> {
             .may_follow(self.sequence, self.events, ends, next.position, stage)
     }
 
-    /// All matches that end with an event of the last stage; where there is an `end`, the whole
-    /// partition has been read, and what must not come after them is looked for.
-    fn matches(&mut self, last: Node, end: Option<i64>) -> Result<()> {
+    /// All matches that end with an event of the last stage. At the end the whole partition has been
+    /// read, and what must not come after them is looked for.
+    fn matches(&mut self, last: Node, at_end: bool) -> Result<()> {
         let depth = self.stages.len();
         // The node at each stage from the last, and the next to try before it.
         let mut path = vec![(last, self.behind(depth - 1, last))];
@@ -136,7 +136,7 @@ impl Search<'_, '_> {
             let (node, stage) = (*node, depth - entered);
             if stage == 0 {
                 path.pop();
-                self.offer(&positions, end)?;
+                self.offer(&positions, at_end)?;
                 continue;
             }
             if *next == 0 {
@@ -180,7 +180,7 @@ impl Search<'_, '_> {
             .is_none_or(|span| at(last).saturating_sub(at(first)) <= span)
     }
 
-    fn offer(&mut self, positions: &[u32], end: Option<i64>) -> Result<()> {
+    fn offer(&mut self, positions: &[u32], at_end: bool) -> Result<()> {
         let (first, last) = (positions[0], positions[positions.len() - 1]);
         if !self.is_within(first, last)
             || !self
@@ -189,18 +189,16 @@ impl Search<'_, '_> {
         {
             return Ok(());
         }
-        let open = match end {
-            None => false,
-            Some(end) => {
-                let ends = Ends { first, last };
-                match (self.absences).trailing(self.sequence, self.events, ends, end) {
-                    None => return Ok(()),
-                    Some(open) => open,
-                }
+        let mut until = None;
+        if at_end {
+            let ends = Ends { first, last };
+            until = (self.absences).trailing(self.sequence, self.events, ends);
+            if until.is_none() {
+                return Ok(());
             }
-        };
+        }
         self.steps = self.steps.saturating_sub(positions.len() as u64 * 4);
-        (self.sink)(positions, open)
+        (self.sink)(positions, until)
     }
 
     fn step(&mut self) -> Result<()> {

@@ -18,21 +18,20 @@ use super::Events;
 use crate::model::Result;
 use crate::query::matching::{MatchMode, Sequence};
 
-/// Takes a match: the positions of its events, and whether it is open.
-pub type Sink<'s> = &'s mut dyn FnMut(&[u32], bool) -> Result<()>;
+/// Takes a match: the positions of its events, and until when what is absent behind it could still come.
+pub type Sink<'s> = &'s mut dyn FnMut(&[u32], Option<i64>) -> Result<()>;
 
-/// Finds the matches of a partition. `end` is the time of the last event of all partitions: what is
-/// absent until then may still come.
+/// Finds the matches of a partition.
 ///
 /// # Errors
 /// Those of the sink, and MATCH_LIMIT where too much would have to be kept.
-pub fn find(sequence: &Sequence, events: Events<'_>, end: i64, sink: Sink<'_>) -> Result<()> {
+pub fn find(sequence: &Sequence, events: Events<'_>, sink: Sink<'_>) -> Result<()> {
     if plain::is_plain(sequence) {
         return plain::find(sequence, events, sink);
     }
     match sequence.mode {
-        MatchMode::All => all::find(sequence, events, end, sink),
-        MatchMode::Latest => one::find::<true>(sequence, events, end, sink),
-        MatchMode::First => one::find::<false>(sequence, events, end, sink),
+        MatchMode::All => all::find(sequence, events, sink),
+        MatchMode::Latest => one::find::<true>(sequence, events, sink),
+        MatchMode::First => one::find::<false>(sequence, events, sink),
     }
 }

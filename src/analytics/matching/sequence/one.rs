@@ -22,7 +22,6 @@ const MAX_NODES: usize = 1 << 26;
 struct Machine<'a, 's> {
     sequence: &'a Sequence,
     events: Events<'a>,
-    end: i64,
     sink: Sink<'s>,
     nodes: Vec<Node>,
     /// The partials of each stage but the last, by their last nodes.
@@ -42,14 +41,12 @@ struct Machine<'a, 's> {
 pub fn find<const LATEST: bool>(
     sequence: &Sequence,
     events: Events<'_>,
-    end: i64,
     sink: Sink<'_>,
 ) -> Result<()> {
     let last = sequence.stages.len() - 1;
     let mut machine = Machine {
         sequence,
         events,
-        end,
         sink,
         nodes: Vec::new(),
         stages: vec![VecDeque::new(); last],
@@ -232,10 +229,10 @@ impl Machine<'_, '_> {
             self.candidates.push(node);
             return Ok(());
         }
-        self.emit(node, false)
+        self.emit(node, None)
     }
 
-    fn emit(&mut self, node: u32, open: bool) -> Result<()> {
+    fn emit(&mut self, node: u32, until: Option<i64>) -> Result<()> {
         self.positions.clear();
         let mut at = node;
         while let Some(Node {
@@ -246,7 +243,7 @@ impl Machine<'_, '_> {
             at = *before;
         }
         self.positions.reverse();
-        (self.sink)(&self.positions, open)
+        (self.sink)(&self.positions, until)
     }
 
     /// Every partial ends that the event follows.
@@ -260,9 +257,9 @@ impl Machine<'_, '_> {
     fn finish(mut self) -> Result<()> {
         for node in std::mem::take(&mut self.candidates) {
             let ends = self.ends(node);
-            let trailing = (self.absences).trailing(self.sequence, self.events, ends, self.end);
-            if let Some(open) = trailing {
-                self.emit(node, open)?;
+            let trailing = (self.absences).trailing(self.sequence, self.events, ends);
+            if let Some(until) = trailing {
+                self.emit(node, Some(until))?;
             }
         }
         Ok(())

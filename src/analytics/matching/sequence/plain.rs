@@ -95,7 +95,7 @@ pub fn find(sequence: &Sequence, events: Events<'_>, sink: Sink<'_>) -> Result<(
             }
             partials[stage * n + stage] = position;
             if stage + 1 == n {
-                sink(&partials[stage * n..], false)?;
+                sink(&partials[stage * n..], None)?;
             } else {
                 arrived |= 1 << stage;
             }

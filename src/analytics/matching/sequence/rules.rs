@@ -125,16 +125,10 @@ impl Absences {
             })
     }
 
-    /// Whether nothing that must not come after a match came: then, whether it still may. The whole
+    /// Where nothing that must not come after a match came: until when it still could. The whole
     /// partition has been read.
-    pub fn trailing(
-        &self,
-        sequence: &Sequence,
-        events: Events<'_>,
-        ends: Ends,
-        end: i64,
-    ) -> Option<bool> {
-        let mut open = false;
+    pub fn trailing(&self, sequence: &Sequence, events: Events<'_>, ends: Ends) -> Option<i64> {
+        let mut latest = i64::MIN;
         for (absent, found) in sequence.absent.iter().zip(&self.found) {
             if absent.before < sequence.stages.len() {
                 continue;
@@ -151,9 +145,9 @@ impl Absences {
             if occurs(found, events, ends.last, None, window) {
                 return None;
             }
-            open |= until >= end;
+            latest = latest.max(until);
         }
-        Some(open)
+        Some(latest)
     }
 }
 

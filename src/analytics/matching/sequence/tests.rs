@@ -251,7 +251,8 @@ fn machines_find_what_their_documentation_says() {
         };
         let mut expected = reference(&sequence, events, at);
         let mut found = Vec::new();
-        find(&sequence, events, at, &mut |positions, open| {
+        find(&sequence, events, &mut |positions, until| {
+            let open = until.is_some_and(|until| until >= at);
             found.push((positions.iter().map(|p| i64::from(*p)).collect(), open));
             Ok(())
         })
