@@ -1959,7 +1959,8 @@ export type Computed = {
  * How a question of analysis is run. With the hint `cache` its answer is kept whole, and given again for as
  * long as no new event is among those that it depends on: those of its filter, or of the matches that a
  * pipeline begins with. That is asked of the database, as for queries ({@link CacheHint}). A time series is
- * brought up to date by what is new.
+ * brought up to date by what is new; matches, funnels and retention by matching again the keys that new
+ * events touch.
  */
 export interface AnalyticsOptions extends ExecuteOptions {
   hints?: QueryHints | undefined

@@ -71,6 +71,10 @@ const QUESTIONS: Record<string, (options: Asked) => Promise<unknown>> = {
     ).rows
 }
 
+/** Those that are brought up to date: matches and counts of keys whose order is not that of JSON. */
+const BROUGHT_UP = new Set(['funnel', 'retention', 'findSequences', 'pipeline of matches', 'query of matches'])
+const anew = (name: string) => (BROUGHT_UP.has(name) ? 'delta' : 'miss')
+
 /** The answer through the cache, and where it came from. */
 async function cached(name: string, hints: QueryHints = { cache: true }) {
   const queryId = randomUUID()
@@ -100,7 +104,7 @@ it.each(Object.keys(QUESTIONS))('%s is kept until an event that it depends on is
   expect(await cached(name)).toEqual({ answer: await plain(), from: 'memory' })
   await insert('CODE.GENERATED.SUCCESS', 402)
   await insert('PR.MERGED.SUCCESS', 900)
-  expect(await cached(name)).toEqual({ answer: await plain(), from: 'miss' })
+  expect(await cached(name)).toEqual({ answer: await plain(), from: anew(name) })
   expect(await cached(name)).toEqual({ answer: await plain(), from: 'memory' })
   // Gone again.
   await remove(`event_type = 'PR.MERGED.SUCCESS' AND data->>'n' = '900'`)
@@ -133,7 +137,7 @@ it('an event that commits late is seen, one that is rolled back is not', async (
       for (const name of names) {
         const { answer, from } = await cached(name)
         expect([name, answer]).toEqual([name, await QUESTIONS[name]({})])
-        expect([name, from]).toEqual([name, end === 'COMMIT' ? 'miss' : 'memory'])
+        expect([name, from]).toEqual([name, end === 'COMMIT' ? anew(name) : 'memory'])
         if (end === 'ROLLBACK') expect([name, answer]).toEqual([name, before.get(name)])
       }
     }
@@ -156,7 +160,7 @@ it('whatever is written, a strict answer is that of a direct read', async () => 
       seen.set(from, (seen.get(from) ?? 0) + 1)
     }
   }
-  expect([...seen.keys()].sort()).toEqual(['memory', 'miss'])
+  expect([...seen.keys()].sort()).toEqual(['delta', 'memory', 'miss'])
 })
 
 it('a bounded answer asks nothing; one of a session includes the write', async () => {
@@ -254,7 +258,10 @@ it('a series of a window that ends at the clock has its new buckets', async () =
 })
 
 it('two who ask at once share one computation; one who gives up leaves no connection', async () => {
-  const computed = async () => (await client.cache.getCacheStats()).misses
+  const computed = async () => {
+    const { misses, deltas } = await client.cache.getCacheStats()
+    return misses + deltas
+  }
   await insert('CODE.GENERATED.SUCCESS', 11)
   const before = await computed()
   const all = await Promise.all(Array.from({ length: 8 }, () => cached('pipeline of matches')))
