@@ -226,7 +226,7 @@ impl Answer {
         earlier: Option<Earlier<'_>>,
     ) -> Result<Batch, Stop> {
         let (batch, page, rows) = if let Some(then) = &self.then {
-            let statement = self.bound_to(frame, &*matches, then)?;
+            let statement = Self::bound_to(frame, &*matches, then)?;
             let writer = frame.rows(connection, &statement, false).await?;
             (frame.finish(writer, snapshot), 0..0, Vec::new())
         } else {

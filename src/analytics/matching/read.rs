@@ -71,7 +71,7 @@ impl Answer {
                 let nothing = self.matches(statement.kinds, mode, end);
                 return nothing.map_err(Stop::Refused);
             }
-            keys = are_few(&found).then(|| [KeyList::Texts(found)]);
+            keys = are_few(&found).then_some([KeyList::Texts(found)]);
         }
         let projection = projection.of_keys(keys.as_ref().map(<[_; 1]>::as_slice));
         let (room, most) = room(limit);

@@ -54,7 +54,7 @@ impl Answer {
     ) -> Result<Statement, Stop> {
         let mode = self.mode(frame.engine.config.bigint);
         let matches = self.find(frame, connection, mode).await?;
-        self.bound_to(frame, &*matches, then)
+        Self::bound_to(frame, &*matches, then)
     }
 
     /// How the integers of its matches are written: a mark of a bigint is nothing that the server could
@@ -68,7 +68,6 @@ impl Answer {
 
     /// Binds matches to what works on them.
     pub(super) fn bound_to(
-        &self,
         frame: &Frame<'_>,
         matches: &dyn Matches,
         then: &Statement,

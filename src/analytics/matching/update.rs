@@ -104,7 +104,7 @@ impl Answer {
             limit,
         };
         let (room, most) = room(limit);
-        let gathered = if keys.iter().all(|list| list.len() == 0) {
+        let gathered = if keys.iter().all(KeyList::is_empty) {
             Some(Gathered::new(making.kinds.clone(), making.width, room))
         } else {
             let projection = projection.of_keys(Some(&keys));

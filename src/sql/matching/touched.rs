@@ -25,10 +25,10 @@ impl KeyList {
         }
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
         match self {
-            Self::Texts(values) | Self::Jsons(values) => values.len(),
+            Self::Texts(values) | Self::Jsons(values) => values.is_empty(),
         }
     }
 
