@@ -31,42 +31,48 @@ class QueryBuilder {
     this.#refusal = refusal
   }
 
-  #with(members) {
-    return new QueryBuilder(this.#client, this.#parts, { ...this.#query, ...members }, this.#refusal)
+  #with(member, value) {
+    const query = Object.assign({}, this.#query) // a spread makes objects that are slow to add to
+    query[member] = value
+    return this.#of(query)
+  }
+
+  #of(query, parts = this.#parts) {
+    return new QueryBuilder(this.#client, parts, query, this.#refusal)
   }
 
   #add(member, items) {
     const { [member]: before = [] } = this.#query
     // What is no list stays, for the core to refuse.
-    return this.#with({ [member]: Array.isArray(before) ? [...before, ...items] : before })
+    return this.#with(member, Array.isArray(before) ? before.concat(items) : before)
   }
 
   select(fields) {
     if (Array.isArray(fields))
-      return fields.length === 0 ? this.#with({ select: [] }) : this.#add('select', copied(fields))
-    if (fields === null || typeof fields !== 'object') return this.#with({ select: fields })
+      return fields.length === 0 ? this.#with('select', []) : this.#add('select', copied(fields))
+    if (fields === null || typeof fields !== 'object') return this.#with('select', fields)
     const named = this.#query.selectAs ?? {}
     for (const [name, field] of Object.entries(fields)) {
       if (Object.hasOwn(named, name) && named[name] !== field)
         return this.#refused(`selectAs.${name}`, 'is taken by another field')
     }
-    return this.#with({ selectAs: { ...named, ...fields } })
+    return this.#with('selectAs', { ...named, ...fields })
   }
 
   /** A builder whose every run fails: this call contradicts an earlier one. */
   #refused(path, problem) {
-    const builder = this.#with({})
+    const builder = this.#of(this.#query)
     builder.#refusal = { path, problem }
     return builder
   }
 
   where(first, op, ...value) {
     const part = op === undefined && value.length === 0 ? copied(first) : condition(first, op, value)
-    return new QueryBuilder(this.#client, [...this.#parts, part], this.#query, this.#refusal)
+    return this.#of(this.#query, this.#parts.concat([part]))
   }
 
   from(table) {
-    return this.#with({ from: table })
+    return this.#with('from', table)
   }
 
   join(table, condition) {
@@ -75,13 +81,13 @@ class QueryBuilder {
 
   groupBy(fields) {
     const isList = Array.isArray(fields) && fields.length > 0
-    return isList ? this.#add('groupBy', copied(fields)) : this.#with({ groupBy: fields })
+    return isList ? this.#add('groupBy', copied(fields)) : this.#with('groupBy', fields)
   }
 
   having(first, op, ...value) {
     const part = op === undefined && value.length === 0 ? copied(first) : condition(first, op, value)
     const { having: before } = this.#query
-    return this.#with({ having: before === undefined ? part : { and: [before, part] } })
+    return this.#with('having', before === undefined ? part : { and: [before, part] })
   }
 
   count(field, as) {
@@ -115,19 +121,19 @@ class QueryBuilder {
   }
 
   timeWindow(window) {
-    return this.#with({ timeWindow: copied(window) })
+    return this.#with('timeWindow', copied(window))
   }
 
   timeBucket(interval, options = {}) {
-    return this.#with({ timeBucket: isPlain(options) ? { interval, ...copied(options) } : options })
+    return this.#with('timeBucket', isPlain(options) ? { interval, ...copied(options) } : options)
   }
 
   sequence(sequence) {
-    return this.#with({ sequence: copied(sequence) })
+    return this.#with('sequence', copied(sequence))
   }
 
   pattern(pattern) {
-    return this.#with({ pattern: copied(pattern) })
+    return this.#with('pattern', copied(pattern))
   }
 
   orderBy(field, direction) {
@@ -137,27 +143,27 @@ class QueryBuilder {
   }
 
   limit(count) {
-    return this.#with({ limit: count })
+    return this.#with('limit', count)
   }
 
   offset(count) {
-    return this.#with({ offset: count })
+    return this.#with('offset', count)
   }
 
   after(cursor) {
-    if (cursor !== undefined) return this.#with({ after: cursor })
+    if (cursor !== undefined) return this.#with('after', cursor)
     const { after: _, ...rest } = this.#query
-    return new QueryBuilder(this.#client, this.#parts, rest, this.#refusal)
+    return this.#of(rest)
   }
 
   since(token) {
-    return this.#with({ since: token ?? null })
+    return this.#with('since', token ?? null)
   }
 
   hint(hint) {
     const { hints } = this.#query
-    if (hints !== undefined && !isObject(hints)) return this.#with({})
-    return this.#with({ hints: isObject(hint) ? { ...hints, ...copied(hint) } : hint })
+    if (hints !== undefined && !isObject(hints)) return this
+    return this.#with('hints', isObject(hint) ? { ...hints, ...copied(hint) } : hint)
   }
 
   cache(hint = true) {
@@ -215,7 +221,7 @@ class QueryBuilder {
       const { path, problem } = this.#refusal
       throw new EventsError('INVALID_QUERY', `${path}: ${problem}`, { path })
     }
-    return { filter: merged(this.#parts), ...this.#query }
+    return Object.assign({ filter: merged(this.#parts) }, this.#query)
   }
 
   toSQL() {

@@ -94,6 +94,7 @@ function* membersOf(filter) {
 
 /** One filter of many parts, each a filter or a condition. */
 function merged(parts) {
+  if (parts.every(isCondition)) return parts.length === 0 ? {} : { where: allOf(parts) }
   const kept = new Map()
   const conditions = []
   for (const part of parts) {
@@ -107,7 +108,7 @@ function merged(parts) {
       else add(member, value)
     }
   }
-  if (conditions.length > 0) kept.set('where', conditions.length === 1 ? conditions[0] : { and: conditions })
+  if (conditions.length > 0) kept.set('where', allOf(conditions))
   const filter = { ...kept.get(TIME) }
   for (const [member, value] of kept) if (member !== TIME) setOwn(filter, member, value)
   return filter
@@ -128,6 +129,7 @@ function merged(parts) {
   }
 }
 
+const allOf = conditions => (conditions.length === 1 ? conditions[0] : { and: conditions })
 const isDisjoint = (a, b) => Object.keys(a).every(key => !Object.hasOwn(b, key))
 
 module.exports = { merged, isCondition }

@@ -118,8 +118,8 @@ async function execute(call, options) {
   if (signal?.aborted) throw aborted(signal.reason, asked)
   return await traced(call, async () => {
     const { rows, end } = signal ? await executeAbortable(call, options) : await executeDirectly(call, options ?? {})
-    const { token, rowCount, executionTime, queryId, ...more } = end
-    return { queryId, token, rows, rowCount, executionTime, cache: 'off', ...more }
+    const { queryId, token, rowCount, executionTime } = end
+    return Object.assign({ queryId, token, rows, rowCount, executionTime, cache: 'off' }, end)
   })
 }
 

@@ -25,6 +25,11 @@ function shownPath(trail) {
   return trail.length > SHOWN_STEPS ? `${text}…` : text
 }
 
+/** Whether it is an object as `{}` writes it: nothing that the slower questions are about. */
+function isLiteral(value) {
+  return Object.getPrototypeOf(value) === Object.prototype && value.toJSON === undefined
+}
+
 /** Walks a value; gives it back as it was where JSON can say it, else a copy with marks. */
 class Encoder {
   constructor(code, root, maxDepth = MAX_DEPTH) {
@@ -62,6 +67,7 @@ class Encoder {
   object(value) {
     if (this.trail.length > this.maxDepth) this.fail('is nested too deep, or contains itself')
     if (Array.isArray(value)) return this.list(value)
+    if (isLiteral(value)) return this.members(value)
     if (types.isDate(value)) {
       if (Number.isNaN(value.getTime())) this.fail('is an invalid Date')
       return { '\0t': value.toISOString() }

@@ -157,14 +157,12 @@ fn answer(frame: &Frame<'_>, points: &[(Timestamp, f64)]) -> Batch {
     let count = rows.len() as u64 / 3;
     let end = frame.end(count, &frame.engine.pool.seen_snapshot());
     // The rows first and what is said of them behind, as in every last batch.
-    let json = format!(
-        r#"{{"columns":["bucket","before","after"],"rows":{},"end":{end}}}"#,
+    let mut json = format!(
+        r#"{{"columns":["bucket","before","after"],"rows":{}"#,
         Wire::Array(rows)
     );
-    Batch {
-        json: json.into_bytes_ascii(),
-        last: true,
-    }
+    json.pop(); // the list's end, which the last batch writes
+    Batch::last(json.into_bytes_ascii(), &end)
 }
 
 #[allow(clippy::cast_precision_loss)] // Far fewer than 2^53 points.

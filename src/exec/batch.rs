@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::ascii::IntoAscii;
 use super::config::{BigintMode, Limits};
 use super::encode::{Encoder, encode, encoders};
+use super::end::End;
 use crate::model::{
     Error, Result,
     field::Kind,
@@ -29,6 +30,14 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// The last batch: `json` is all of it up to its last row.
+    pub fn last(mut json: Vec<u8>, end: &End<'_>) -> Self {
+        json.extend_from_slice(b"],\"end\":");
+        json.extend_from_slice(&end.to_ascii());
+        json.push(b'}');
+        Self { json, last: true }
+    }
+
     /// The batch that says what went wrong in this package.
     pub fn internal(what: &'static str) -> Self {
         Self::error(&Error::Internal(what.into()), None)
@@ -232,18 +241,11 @@ impl<'s> Writer<'s> {
     }
 
     /// The last batch. `end` describes the whole result; the cursor is added where rows are left.
-    pub fn finish(mut self, mut end: Wire) -> Batch {
+    pub fn finish(self, mut end: End<'_>) -> Batch {
         if let (true, Some(cursor)) = (self.more, &self.cursor) {
-            end["nextCursor"] = cursor.encode().into();
+            end.next_cursor = Some(cursor.encode());
         }
-        self.json.extend_from_slice(b"],\"end\":");
-        self.json
-            .extend_from_slice(&end.to_string().into_bytes_ascii());
-        self.json.push(b'}');
-        Batch {
-            json: self.json,
-            last: true,
-        }
+        Batch::last(self.json, &end)
     }
 }
 

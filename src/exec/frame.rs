@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::arguments::{arguments, sql_text};
 use super::batch::{Batch, Writer};
 use super::connection::{Connection, seen};
+use super::end::End;
 use super::engine::Engine;
 use super::fault::fault;
 use super::kept::{Kept, Outdated};
@@ -341,33 +342,29 @@ impl Frame<'_> {
             .unwrap_or_else(|| floor.to_owned());
         let mut end = self.end(writer.rows, &seen);
         if let Some(token) = writer.token_of_page(self.engine.pool.origin()) {
-            end["token"] = token.into();
+            end.token = token;
         }
         writer.finish(end)
     }
 
     /// What is said of a whole result behind its last row.
-    pub fn end(&self, rows: u64, seen: &str) -> Wire {
-        let mut end = json!({
-            "queryId": self.ticket.id(),
-            "token": self.engine.token(seen),
-            "rowCount": rows,
-            "executionTime": self.started.elapsed().as_secs_f64() * 1000.0,
-        });
+    pub fn end(&self, rows: u64, seen: &str) -> End<'_> {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if !(self.notes.is_empty() && told.hints.is_empty()) {
-            let untold = |name: &str| told.hints.iter().all(|hint| hint["hint"] != name);
-            let notes = self.notes.iter().filter(|(hint, _)| untold(hint));
-            let declined = notes.map(|(hint, value)| {
-                json!({ "hint": hint, "value": value, "honoured": false, "reason": declined(hint) })
-            });
-            end["hints"] = told.hints.iter().cloned().chain(declined).collect();
+        let untold = |name: &str| told.hints.iter().all(|hint| hint["hint"] != name);
+        let notes = self.notes.iter().filter(|(hint, _)| untold(hint));
+        let declined = notes.map(|(hint, value)| {
+            json!({ "hint": hint, "value": value, "honoured": false, "reason": declined(hint) })
+        });
+        End {
+            query_id: self.ticket.id(),
+            token: self.engine.token(seen),
+            row_count: rows,
+            execution_time: self.started.elapsed().as_secs_f64() * 1000.0,
+            cache: None,
+            next_cursor: None,
+            hints: told.hints.iter().cloned().chain(declined).collect(),
+            indexes_used: told.indexes.clone(),
         }
-        if let Some(indexes) = &told.indexes {
-            end["indexesUsed"] = json!(indexes);
-        }
-        drop(told);
-        end
     }
 }
 

@@ -9,6 +9,7 @@ mod catalog;
 mod config;
 mod connection;
 mod encode;
+mod end;
 mod engine;
 mod events;
 mod examples;

@@ -303,7 +303,7 @@ impl Out<'_> {
             .iter()
             .map(|c| json!({ "name": c.name, "type": c.kind.name() }))
             .collect();
-        let mut end = self.frame.end(self.rows, "");
+        let mut end = json!(self.frame.end(self.rows, ""));
         end["bytes"] = self.bytes.into();
         end["columns"] = columns.into();
         Batch {

@@ -103,18 +103,12 @@ impl Output {
     }
 
     /// The last batch.
-    pub fn finish(mut self, frame: &Frame<'_>, snapshot: &str) -> Batch {
-        let end = frame.end(self.rows, snapshot).to_string();
-        self.json.extend_from_slice(b"],\"end\":");
-        self.json.extend_from_slice(&end.into_bytes_ascii());
-        self.json.push(b'}');
+    pub fn finish(self, frame: &Frame<'_>, snapshot: &str) -> Batch {
+        let batch = Batch::last(self.json, &frame.end(self.rows, snapshot));
         frame
             .ticket
-            .set_made(self.rows, self.bytes + self.json.len() as u64);
-        Batch {
-            json: self.json,
-            last: true,
-        }
+            .set_made(self.rows, self.bytes + batch.json.len() as u64);
+        batch
     }
 }
 

@@ -15,14 +15,14 @@ mod update;
 use std::{sync::Arc, time::Instant};
 
 use futures_util::future::BoxFuture;
-use serde_json::{Value as Wire, json};
+use serde_json::json;
 
 use super::Cache;
 use super::answer::Answer;
 use super::fresh::Needed;
 use super::plan::{Merge, Plan};
 use super::stamp::Refusal;
-use crate::exec::{Batch, Connection, Frame, IntoAscii, Stop, Strategy, may_be_outdated};
+use crate::exec::{Batch, Connection, Frame, Stop, Strategy, may_be_outdated};
 use crate::model::{Error, Result};
 use crate::query::Cursor;
 use crate::sql::Merge as Parts;
@@ -189,25 +189,21 @@ impl Cached {
         frame.ticket.set_made(body.rows, body.bytes() as u64);
         frame.ticket.set_cache(outcome.name());
         let mut end = frame.end(body.rows, &answer.seen);
-        end["cache"] = outcome.name().into();
+        end.cache = Some(outcome.name());
         if let Some(keys) = &body.cursor {
             let cursor = Cursor {
                 identity: self.plan.planned.statement.identity,
                 keys: keys.clone(),
             };
-            end["nextCursor"] = cursor.encode().into();
+            end.next_cursor = Some(cursor.encode());
         }
         if let Some(refusal) = refusal {
-            let told = json!({ "hint": "cache", "value": self.needed.name(), "honoured": false, "reason": refusal.reason() });
-            match &mut end["hints"] {
-                Wire::Array(hints) => hints.push(told),
-                other => *other = json!([told]),
-            }
+            end.hints.push(json!({ "hint": "cache", "value": self.needed.name(), "honoured": false, "reason": refusal.reason() }));
         }
         for batch in body.batches() {
             frame.send(batch).await;
         }
-        body.last(&end.to_string().into_bytes_ascii())
+        body.last(&end.to_ascii())
     }
 
     /// Asks the database.
