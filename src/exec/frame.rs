@@ -18,6 +18,7 @@ use super::connection::{Connection, seen};
 use super::end::End;
 use super::engine::Engine;
 use super::fault::fault;
+use super::interrupt::Watch;
 use super::kept::{Kept, Outdated};
 use super::lease::Lease;
 use super::registry::Ticket;
@@ -72,6 +73,8 @@ pub struct Frame<'a> {
     pub snapshot: Option<Arc<Exported>>,
     /// Its id, and how far it has come.
     pub ticket: &'a Arc<Ticket>,
+    /// Whether it has to end early, for work that awaits nothing.
+    pub watch: Watch,
     /// What `end` says beside the rest: declined hints.
     pub notes: &'a [(&'static str, String)],
     /// What `end` says beside that, as a strategy finds it out.
@@ -184,6 +187,7 @@ impl Frame<'_> {
             priority: self.priority,
             snapshot: None,
             ticket: self.ticket,
+            watch: self.watch.clone(),
             notes: &[],
             told: Mutex::default(),
             keeps: lent.is_some(),

@@ -1,6 +1,9 @@
 //! How a run ends early: asked to, out of time, or with no one left to read it.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::mpsc;
 
@@ -29,6 +32,26 @@ pub enum Interrupt {
     Late,
     /// No one reads it any more.
     Abandoned,
+}
+
+/// Whether a run has to end early, for work that awaits nothing.
+#[derive(Clone)]
+pub struct Watch {
+    /// Whether it was asked to.
+    pub ticket: Arc<Ticket>,
+    /// When its time is over.
+    pub deadline: Option<Instant>,
+    /// Whether someone is left to read it.
+    pub out: mpsc::Sender<Batch>,
+}
+
+impl Watch {
+    /// Whether it has to end.
+    pub fn is_over(&self) -> bool {
+        self.ticket.is_stopped()
+            || self.out.is_closed()
+            || self.deadline.is_some_and(|at| at <= Instant::now())
+    }
 }
 
 /// Resolves when the run has to end early.

@@ -238,6 +238,11 @@ impl Ticket {
         }
     }
 
+    /// Whether the query was asked to stop.
+    pub fn is_stopped(&self) -> bool {
+        self.entry.reason.load(Ordering::Acquire) != 0
+    }
+
     /// The query's id.
     pub fn id(&self) -> &str {
         &self.id

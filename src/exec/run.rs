@@ -17,7 +17,7 @@ use super::batch::Batch;
 use super::engine::Engine;
 use super::fault::blame_regex;
 use super::frame::Frame;
-use super::interrupt::{Interrupt, interruption};
+use super::interrupt::{Interrupt, Watch, interruption};
 use super::observe::Status;
 use super::registry::Ticket;
 use super::request::{Mode, Single, Source};
@@ -64,6 +64,11 @@ impl Run {
     /// Runs to the end. The last batch, or the error, is always the last thing sent.
     pub async fn execute(self, engine: Arc<Engine>, out: mpsc::Sender<Batch>) {
         let ticket = Arc::new(self.ticket);
+        let watch = Watch {
+            ticket: Arc::clone(&ticket),
+            deadline: self.timeout.map(|timeout| self.started + timeout),
+            out: out.clone(),
+        };
         let frame = Frame {
             engine: &engine,
             mode: self.mode,
@@ -71,6 +76,7 @@ impl Run {
             priority: self.priority,
             snapshot: self.snapshot,
             ticket: &ticket,
+            watch,
             notes: &self.notes,
             told: Mutex::default(),
             keeps: false,
@@ -116,18 +122,21 @@ async fn attempt_once(frame: &Frame<'_>, source: &Source) -> Result<Batch> {
 
 /// Attempts until one is decisive or the run is interrupted.
 async fn attempts(frame: &Frame<'_>, source: &Source, timeout: Option<Duration>) -> Ending {
-    let deadline = timeout.map(|t| frame.started + t);
+    let deadline = frame.watch.deadline;
     let mut interrupted = std::pin::pin!(interruption(frame.ticket, deadline, frame.out));
+    let ended = |interrupt| match interrupt {
+        Interrupt::Stopped(reason) => Ending::Failed(reason.error()),
+        Interrupt::Late => Ending::Failed(Error::Timeout(
+            timeout.map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
+        )),
+        Interrupt::Abandoned => Ending::Abandoned,
+    };
     let mut attempt = 1;
     loop {
         let outcome = tokio::select! {
             biased;
             outcome = attempt_once(frame, source) => outcome,
-            interrupt = &mut interrupted => return match interrupt {
-                Interrupt::Stopped(reason) => Ending::Failed(reason.error()),
-                Interrupt::Late => Ending::Failed(Error::Timeout(timeout.map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)))),
-                Interrupt::Abandoned => Ending::Abandoned,
-            },
+            interrupt = &mut interrupted => return ended(interrupt),
         };
         match outcome {
             Ok(batch) => return Ending::Done(batch),
@@ -137,6 +146,8 @@ async fn attempts(frame: &Frame<'_>, source: &Source, timeout: Option<Duration>)
                 pause(attempt).await;
                 attempt += 1;
             }
+            // What it came upon may be no more than that it was to end.
+            Err(_) if frame.watch.is_over() => return ended(interrupted.await),
             Err(error) => return Ending::Failed(error),
         }
     }

@@ -355,6 +355,7 @@ mod tests {
             now += 1;
         }
         let events = Events {
+            watch: None,
             times: &times,
             masks: &masks,
         };

@@ -65,6 +65,7 @@ pub fn measure(query: &str, events: u32, partitions: u32, bits: u64) -> Result<W
         for from in (0..masks.len()).step_by(each) {
             let to = (from + each).min(masks.len());
             let events = Events {
+                watch: None,
                 times: &times[from..to],
                 masks: &masks[from..to],
             };

@@ -25,11 +25,32 @@ pub use explain::{explain, explain_stage};
 pub use measure::measure;
 pub use run::{asked_cohorts, enter, is_asked, shape};
 
+use crate::exec::Watch;
+use crate::model::{Error, Result};
+
 /// The events of one partition, by position: in the order of time, and of ids where times are equal.
 #[derive(Clone, Copy)]
 pub struct Events<'a> {
+    /// Whether the run is over, where there is one.
+    pub watch: Option<&'a Watch>,
     /// When, in microseconds.
     pub times: &'a [i64],
     /// Which conditions hold, by bit.
     pub masks: &'a [u64],
+}
+
+/// So many events, or steps among them, are taken before a matcher looks whether its run is over.
+const LOOKS: usize = 1 << 14;
+
+impl Events<'_> {
+    /// Looks, every so many events, whether the run is over.
+    ///
+    /// # Errors
+    /// It is.
+    pub fn go_on(&self, taken: usize) -> Result<()> {
+        if taken % LOOKS == LOOKS - 1 && self.watch.is_some_and(Watch::is_over) {
+            return Err(Error::Cancelled);
+        }
+        Ok(())
+    }
 }

@@ -7,7 +7,7 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::Events;
-use crate::exec::{Stop, raw};
+use crate::exec::{Stop, Watch, raw};
 use crate::model::{Error, field::Kind};
 
 /// The events of one key.
@@ -28,11 +28,12 @@ pub struct Partition {
     pub values: Vec<Option<Box<[u8]>>>,
     bytes: u64,
     limit: u64,
+    watch: Option<Watch>,
 }
 
 impl Partition {
     /// An empty partition. `limit` is the most bytes that it may hold.
-    pub fn new(kinds: Vec<Kind>, width: usize, limit: u64) -> Self {
+    pub fn new(kinds: Vec<Kind>, width: usize, limit: u64, watch: Option<Watch>) -> Self {
         Self {
             key: vec![None; kinds.len()],
             kinds,
@@ -43,12 +44,14 @@ impl Partition {
             values: Vec::new(),
             bytes: 0,
             limit,
+            watch,
         }
     }
 
     /// The events, as matchers see them.
     pub fn events(&self) -> Events<'_> {
         Events {
+            watch: self.watch.as_ref(),
             times: &self.times,
             masks: &self.masks,
         }

@@ -9,13 +9,14 @@ use futures_util::TryStreamExt;
 use serde_json::Value as Wire;
 use sqlx::Row;
 
+use super::LOOKS;
 use super::answer::{Answer, Matches};
 use super::cohorts::{Funnels, Retained};
 use super::gathered::{ByKey, Gathered, ROW};
 use super::partition::Partition;
 use super::patterns::Patterns;
 use super::sequences::Sequences;
-use crate::exec::{BigintMode, Connection, Frame, Stop, arguments, sql_text};
+use crate::exec::{BigintMode, Connection, Frame, Stop, Watch, arguments, sql_text};
 use crate::model::{Error, Result, field::Kind};
 use crate::query::matching::Matching;
 use crate::sql::{
@@ -44,6 +45,7 @@ pub struct Making<'a> {
     /// How many values a row has beside its mask, and what the rows of one key may take.
     pub width: usize,
     pub limit: u64,
+    pub watch: Watch,
 }
 
 impl Answer {
@@ -83,6 +85,7 @@ impl Answer {
             end,
             width: projection.fields.len(),
             limit,
+            watch: frame.watch.clone(),
         };
         if self.may_gather(&making.kinds)
             && fits(expected(connection, &conditions, &statement).await?, most)
@@ -186,6 +189,11 @@ impl<'a> Making<'a> {
         tokio::task::block_in_place(|| self.match_all(gathered, without))
     }
 
+    fn partition(&self) -> Partition {
+        let watch = Some(self.watch.clone());
+        Partition::new(self.kinds.clone(), self.width, self.limit, watch)
+    }
+
     fn match_all(&self, gathered: &Gathered, without: u64) -> Result<Box<dyn Matches + 'a>> {
         let required = self.answer.projection().required;
         let keys = gathered.by_key(required, self.answer.is_ordered());
@@ -218,8 +226,8 @@ impl<'a> Making<'a> {
         let from = |thread: usize| keys.key_at(keys.rows() / threads * thread);
         let find = |thread: usize| -> Result<M> {
             let mut matches = make()?;
-            let mut partition = Partition::new(self.kinds.clone(), self.width, self.limit);
-            let mut order = Vec::new();
+            let mut partition = self.partition();
+            let (mut order, mut looked) = (Vec::new(), 0);
             let to = if thread + 1 == threads {
                 keys.len()
             } else {
@@ -227,6 +235,14 @@ impl<'a> Making<'a> {
             };
             for key in from(thread)..to {
                 keys.fill(key, &mut partition, &mut order, without);
+                // A look takes as long as some events do.
+                looked += order.len() + 1;
+                if looked >= LOOKS {
+                    looked = 0;
+                    if self.watch.is_over() {
+                        return Err(Error::Cancelled);
+                    }
+                }
                 matches.partition(&partition)?;
             }
             Ok(matches)
@@ -263,7 +279,7 @@ impl<'a> Making<'a> {
             .answer
             .matches(self.kinds.clone(), self.mode, self.end)
             .map_err(Stop::Refused)?;
-        let mut partition = Partition::new(self.kinds.clone(), self.width, self.limit);
+        let mut partition = self.partition();
         {
             let values = arguments(&statement.binds).map_err(Stop::Refused)?;
             let mut rows =

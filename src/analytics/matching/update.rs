@@ -102,6 +102,7 @@ impl Answer {
             mode,
             width: projection.fields.len(),
             limit,
+            watch: frame.watch.clone(),
         };
         let (room, most) = room(limit);
         let gathered = if keys.iter().all(KeyList::is_empty) {

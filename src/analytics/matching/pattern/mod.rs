@@ -17,6 +17,7 @@ use self::context::{Context, Plan};
 use self::program::{Program, Step};
 use self::reach::NOWHERE;
 use self::search::Search;
+use super::Events;
 use crate::model::{Error, Result};
 use crate::query::matching::{Expression, Pattern, Predicate, Rows, Skip};
 
@@ -115,7 +116,7 @@ impl<'q> Matcher<'q> {
     }
 
     /// For each row the variables that it may be mapped to.
-    fn accepted(&self, table: Table<'_>) -> Vec<u64> {
+    fn accepted(&self, table: Table<'_>) -> Result<Vec<u64>> {
         let masks = table.events.masks;
         let mut accepted: Vec<u64> = masks.iter().map(|mask| self.accepts(*mask)).collect();
         for (v, variable) in (0_u32..).zip(&self.pattern.variables) {
@@ -126,12 +127,13 @@ impl<'q> Matcher<'q> {
                 continue;
             }
             for (row, bits) in accepted.iter_mut().enumerate() {
+                table.events.go_on(row)?;
                 if *bits >> v & 1 == 1 && !self.context(table, &[], row, v, 0).holds(predicate) {
                     *bits &= !(1 << v);
                 }
             }
         }
-        accepted
+        Ok(accepted)
     }
 
     fn context<'a>(
@@ -162,17 +164,25 @@ impl<'q> Matcher<'q> {
         let variables = u32::try_from(self.pattern.variables.len()).unwrap_or(u32::MAX);
         if self.by_mask_alone() && self.pattern.within.is_none() {
             reach.read(&self.program, n, variables, |row| self.accepts(masks[row]))?;
-            return self.each(n, &mut |at, _, path| Ok(self.walk(reach, at, path)), sink);
+            return self.each(
+                table.events,
+                &mut |at, _, path| Ok(self.walk(reach, at, path)),
+                sink,
+            );
         }
-        let accepted = self.accepted(table);
+        let accepted = self.accepted(table)?;
         reach.read(&self.program, n, variables, |row| accepted[row])?;
         if self.pattern.within.is_none() && !self.on_path.contains(&true) {
-            return self.each(n, &mut |at, _, path| Ok(self.walk(reach, at, path)), sink);
+            return self.each(
+                table.events,
+                &mut |at, _, path| Ok(self.walk(reach, at, path)),
+                sink,
+            );
         }
         let mut search = Search::new(self, table, reach, &accepted);
         let entry = self.program.entry;
         self.each(
-            n,
+            table.events,
             &mut |at, number, path| {
                 Ok(search.may_begin(at, entry) && search.from(at, number, path)?)
             },
@@ -181,10 +191,14 @@ impl<'q> Matcher<'q> {
     }
 
     /// Takes one match after the other, as `find` finds the one that begins at a row.
-    fn each(&self, n: usize, find: Find<'_>, sink: Sink<'_>) -> Result<()> {
+    fn each(&self, events: Events<'_>, find: Find<'_>, sink: Sink<'_>) -> Result<()> {
         let mut path = Vec::new();
+        let n = events.masks.len();
         let (mut at, mut number, mut covered) = (0, 1, 0);
+        let mut taken = 0;
         while at < n {
+            taken += 1;
+            events.go_on(taken)?;
             path.clear();
             let found = find(at, number, &mut path)?;
             if !found {

@@ -117,6 +117,9 @@ impl<'a> Search<'a> {
         let mut at = matcher.program.entry;
         loop {
             self.steps += 1;
+            self.table
+                .events
+                .go_on(usize::try_from(self.steps).unwrap_or(0))?;
             if self.steps > MAX_STEPS {
                 return Err(too_much());
             }

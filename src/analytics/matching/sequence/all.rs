@@ -31,6 +31,8 @@ struct Search<'a, 's> {
     stages: Vec<Vec<Node>>,
     absences: Absences,
     steps: u64,
+    /// How many steps were taken in all.
+    looked: usize,
 }
 
 /// Finds all matches.
@@ -47,10 +49,12 @@ pub fn find(sequence: &Sequence, events: Events<'_>, sink: Sink<'_>) -> Result<(
         stages: vec![Vec::new(); last + 1],
         absences: Absences::of(sequence),
         steps: 0,
+        looked: 0,
     };
     let mut bound = NONE;
     let open = sequence.can_be_open();
     for (position, mask) in (0_u32..).zip(events.masks) {
+        events.go_on(position as usize)?;
         for stage in (0..=last).rev() {
             if mask >> sequence.stages[stage].bit & 1 == 0 {
                 continue;
@@ -203,6 +207,8 @@ impl Search<'_, '_> {
 
     fn step(&mut self) -> Result<()> {
         self.steps += 1;
+        self.looked += 1;
+        self.events.go_on(self.looked)?;
         if self.steps > MAX_STEPS {
             return Err(Error::MatchLimit(
                 "too many combinations of events come close to a match: give the sequence a shorter maxSpan, or keys".into(),

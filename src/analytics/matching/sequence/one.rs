@@ -62,6 +62,7 @@ pub fn find<const LATEST: bool>(
         bits | 1 << absent.bit
     });
     for (position, mask) in (0_u32..).zip(events.masks) {
+        events.go_on(position as usize)?;
         if mask & watched == 0 {
             continue;
         }
@@ -255,7 +256,8 @@ impl Machine<'_, '_> {
     }
 
     fn finish(mut self) -> Result<()> {
-        for node in std::mem::take(&mut self.candidates) {
+        for (i, node) in std::mem::take(&mut self.candidates).into_iter().enumerate() {
+            self.events.go_on(i)?;
             let ends = self.ends(node);
             let trailing = (self.absences).trailing(self.sequence, self.events, ends);
             if let Some(until) = trailing {

@@ -75,6 +75,7 @@ pub fn find(sequence: &Sequence, events: Events<'_>, sink: Sink<'_>) -> Result<(
     let mut partials = vec![0_u32; n * n];
     let mut live = 0_u64;
     for ((position, mask), time) in (0_u32..).zip(events.masks).zip(events.times) {
+        events.go_on(position as usize)?;
         let (stages, ended) = bits.of(*mask);
         let mut active = stages & (live << 1 | 1);
         let mut arrived = 0_u64;

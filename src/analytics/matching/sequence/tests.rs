@@ -246,6 +246,7 @@ fn machines_find_what_their_documentation_says() {
             })
             .collect();
         let events = Events {
+            watch: None,
             times: &times,
             masks: &masks,
         };

@@ -127,6 +127,7 @@ fn the_automaton_does_not_grow_with_the_rows() {
             let masks: Vec<u64> = times.iter().map(|_| 1 << random.next(4) & bits).collect();
             let table = Table {
                 events: Events {
+                    watch: None,
                     times: &times,
                     masks: &masks,
                 },

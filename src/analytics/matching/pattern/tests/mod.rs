@@ -49,7 +49,11 @@ fn find(
 ) -> Result<Vec<Told>, String> {
     let matcher = Matcher::new(pattern).map_err(|e| e.to_string())?;
     let table = Table {
-        events: Events { times, masks },
+        events: Events {
+            watch: None,
+            times,
+            masks,
+        },
         values,
         width: usize::from(!values.is_empty()),
     };
