@@ -388,7 +388,12 @@ export interface QueryHints {
   useIndex?: readonly string[]
   /** Required, each of them; the query fails with INDEX_HINT_NOT_HONOURED before it runs, if it can't be. */
   forceIndex?: readonly string[]
+  /**
+   * Several connections, of grouped queries and lists (see `parallel()`); of sequences and
+   * patterns, workers of the server that read beside the first process. `false` forbids both.
+   */
   parallel?: boolean
+  /** How many: connections at most (`limits.maxWorkers`), or workers of the server (2). */
   workers?: number
   /** Off unless asked for. */
   cache?: boolean | CacheHint
@@ -1097,6 +1102,9 @@ export interface QueryBuilder<
    * query was cut, or why it was not. At most `limits.maxWorkers`, and only connections that are free.
    * Without this, grouped queries are cut where their earlier runs say that it pays;
    * `hint({ parallel: false })` forbids it.
+   *
+   * A sequence or a pattern is matched by several threads whatever is asked for. Here it is the server's
+   * own workers that share the reading of its events; `hints` says how many the plan has, or why none.
    *
    * @example
    * ```ts

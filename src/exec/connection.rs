@@ -12,6 +12,7 @@ use sqlx::{
 };
 use tokio::sync::Notify;
 
+use super::arguments::sql_text;
 use super::catalog;
 use super::fault::spares_connection;
 use super::stop::Stop;
@@ -152,6 +153,15 @@ impl Connection {
     /// Has what follows in its transaction answered by one process of the server.
     pub async fn one_process(&mut self) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(catalog::ONE_PROCESS)
+            .execute(&mut self.driver)
+            .await
+            .map(drop)
+    }
+
+    /// Has what follows in its transaction answered by so many processes of the server beside the first,
+    /// wherever that can be.
+    pub async fn processes(&mut self, workers: u32) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(sql_text(&catalog::processes(workers)))
             .execute(&mut self.driver)
             .await
             .map(drop)

@@ -55,6 +55,7 @@ pub use events::{event_texts, raw, write_value};
 pub use explain::{ExplainOptions, document};
 pub use fault::{blame_regex, fault, may_be_outdated, spares_connection};
 pub use frame::{Answered, Frame, Strategy, declined};
+pub use hinted::{Asked, Followed, nothing_read};
 pub use interrupt::Watch;
 pub use kept::{Kept, Outdated};
 pub use lease::Lease;

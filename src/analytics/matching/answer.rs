@@ -18,7 +18,7 @@ use super::patterns::Patterns;
 use super::sequences::{Sequences, page};
 use crate::exec::{
     Batch, BigintMode, Connection, Frame, IntoAscii, Outdated, Stop, Strategy, event_texts,
-    write_value,
+    nothing_read, write_value,
 };
 use crate::model::{Result, field::Kind};
 use crate::plan::is_contradiction;
@@ -47,6 +47,8 @@ pub trait Matches: Send + Sync {
         Self: Sized;
     /// All partitions were seen: puts the matches in their order.
     fn finish(&mut self);
+    /// When the data ends, where that is not known before.
+    fn end_at(&mut self, _: i64) {}
     /// How many there are.
     fn len(&self) -> usize;
     /// Appends the ids of the events of a match.
@@ -73,6 +75,7 @@ pub trait Matches: Send + Sync {
 }
 
 /// A query for matches, as it runs.
+#[derive(Clone)]
 pub struct Answer {
     /// The query.
     pub query: EventQuery,
@@ -180,6 +183,7 @@ impl Answer {
         if is_contradiction(&self.query.filter) && self.then.is_none() {
             let matches = self.matches(Vec::new(), frame.engine.config.bigint, 0)?;
             let floor = frame.engine.pool.seen_snapshot();
+            nothing_read(frame, &self.query.hints);
             return Ok(Output::new(frame, &matches.header()).finish(frame, &floor));
         }
         let mut lease = frame.lease().await?;
@@ -193,26 +197,32 @@ impl Answer {
         frame: &Frame<'_>,
         connection: &mut Connection,
     ) -> Result<Batch, Stop> {
-        let begun = connection.begin_snapshot().await;
-        let answered = match begun {
-            Ok(snapshot) => {
-                frame.engine.pool.note_snapshot(&snapshot);
-                self.read(frame, connection, &snapshot).await
-            }
-            Err(error) => Err(Stop::Driver(error)),
+        let answered = if self.query.hints.name_indexes() {
+            self.read_by_index(frame, connection).await
+        } else {
+            self.read(frame, connection).await
         };
         connection.end_reading(answered).await
     }
 
-    async fn read(
+    async fn read(&self, frame: &Frame<'_>, connection: &mut Connection) -> Result<Batch, Stop> {
+        let snapshot = connection.begin_snapshot().await?;
+        frame.engine.pool.note_snapshot(&snapshot);
+        self.share(connection).await?;
+        let mode = self.mode(frame.engine.config.bigint);
+        let matches = self.find(frame, connection, mode).await?;
+        self.give(frame, connection, matches, &snapshot, None).await
+    }
+
+    async fn read_by_index(
         &self,
         frame: &Frame<'_>,
         connection: &mut Connection,
-        snapshot: &str,
     ) -> Result<Batch, Stop> {
         let mode = self.mode(frame.engine.config.bigint);
-        let matches = self.find(frame, connection, mode).await?;
-        self.give(frame, connection, matches, snapshot, None).await
+        let (mut matches, snapshot) = self.find_by_index(frame, connection, mode).await?;
+        matches.finish();
+        self.give(frame, connection, matches, &snapshot, None).await
     }
 
     /// Answers with matches, of which an earlier answer may have had some, and says what would bring it

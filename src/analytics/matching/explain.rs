@@ -5,10 +5,11 @@ use std::sync::Arc;
 use serde_json::{Value as Wire, json};
 
 use super::answer::Answer;
+use super::hinted::Planned;
 use super::read::{are_few, fits, keys_with_rare, rare, room};
 use super::run::{enter, is_asked, read, statement_of};
 use crate::cache::Cache;
-use crate::exec::{Engine, ExplainOptions, Mode, RunOptions, document};
+use crate::exec::{Engine, ExplainOptions, Mode, RunOptions, declined, document};
 use crate::model::{Error, Result};
 use crate::plan::is_contradiction;
 use crate::query::matching::Matching;
@@ -97,6 +98,8 @@ struct Chosen<'a> {
     plan: explain::Plan,
     projection: Projection<'a>,
     in_memory: bool,
+    /// What became of hints, where they were looked into.
+    outcomes: Vec<Wire>,
 }
 
 /// Chooses as a run does, by the server's estimates.
@@ -107,6 +110,9 @@ async fn choose<'a>(
     id: Option<String>,
 ) -> Result<Chosen<'a>> {
     let nothing = is_contradiction(&answer.query.filter);
+    if answer.is_hinted() && !nothing {
+        return choose_by_hints(engine, answer, analyze, id).await;
+    }
     let target = engine.target();
     let mut projection = answer.projection();
     let mut conditions = Vec::new();
@@ -146,6 +152,50 @@ async fn choose<'a>(
         plan,
         projection,
         in_memory,
+        outcomes: Vec::new(),
+    })
+}
+
+/// Chooses as a run does whose hints say how its events are read.
+async fn choose_by_hints<'a>(
+    engine: &Arc<Engine>,
+    answer: &'a Answer,
+    analyze: bool,
+    id: Option<String>,
+) -> Result<Chosen<'a>> {
+    let planned = Planned {
+        answer: answer.clone(),
+        analyze,
+    };
+    let run = RunOptions {
+        query_id: id,
+        ..RunOptions::default()
+    };
+    let (shape, hints) = (Arc::new(answer.shape(engine)), &answer.query.hints);
+    let run = engine.enter_strategy(Box::new(planned), shape, hints, run, Mode::Buffered)?;
+    let batches = engine.collect(run).await?;
+    let plan = explain::Plan::parse(document(&batches)?)?;
+    let outcomes = (batches.last()).and_then(|last| last.pointer("/end/hints"));
+    let (_, most) = room(engine.config.limits.max_result_bytes);
+    let target = engine.target();
+    let gathered = answer.whole(&target, true, most);
+    let in_memory = answer.may_gather(&gathered.kinds)
+        && !plan.to_json()["estimatedRows"]
+            .as_f64()
+            .is_some_and(|rows| !fits(rows, most));
+    Ok(Chosen {
+        statement: if in_memory {
+            gathered
+        } else {
+            answer.whole(&target, false, most)
+        },
+        plan,
+        projection: answer.projection(),
+        in_memory,
+        outcomes: outcomes
+            .and_then(Wire::as_array)
+            .cloned()
+            .unwrap_or_default(),
     })
 }
 
@@ -173,8 +223,11 @@ fn told(engine: &Engine, answer: &Answer, chosen: &Chosen<'_>) -> (Wire, Wire) {
     told["sql"] = rows.sql.as_str().into();
     told["strategy"] = if pattern { "pattern" } else { "sequence" }.into();
     told["rules"] = rules(chosen, is_contradiction(&answer.query.filter));
-    told["hints"] = (answer.query.hints.declined.iter())
-        .map(|(hint, value)| json!({ "hint": hint, "value": value, "honoured": false, "reason": "not offered by this version" }))
+    let looked_into = |name: &str| chosen.outcomes.iter().any(|hint| hint["hint"] == name);
+    let unseen = answer.query.hints.declined.iter();
+    let unseen = unseen.filter(|(name, _)| !looked_into(name));
+    told["hints"] = (chosen.outcomes.iter().cloned())
+        .chain(unseen.map(|(hint, value)| json!({ "hint": hint, "value": value, "honoured": false, "reason": declined(hint) })))
         .collect();
     (told, step)
 }

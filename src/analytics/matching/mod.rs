@@ -7,6 +7,7 @@ mod answer;
 mod cohorts;
 mod explain;
 mod gathered;
+mod hinted;
 mod kept;
 mod measure;
 mod output;

@@ -63,7 +63,7 @@ impl Answer {
         let mut conditions = Vec::new();
         for bit in self.estimated_bits() {
             let statement = matching::one_condition(&projection, bit, target);
-            conditions.push((bit, estimate(connection, &statement).await?));
+            conditions.push((bit, estimate(connection, &statement).await?.0));
         }
         projection.rare = rare(&conditions);
         let mut keys = None;
@@ -88,12 +88,20 @@ impl Answer {
             watch: frame.watch.clone(),
         };
         if self.may_gather(&making.kinds)
-            && fits(expected(connection, &conditions, &statement).await?, most)
+            && fits(
+                self.expected(frame, connection, &conditions, &statement)
+                    .await?,
+                most,
+            )
             && let Some(gathered) = making.gather(connection, &statement, room).await?
         {
             return making.match_gathered(&gathered, 0).map_err(Stop::Refused);
         }
         let statement = matching::rows(&projection, target);
+        if !self.may_gather(&making.kinds) && self.is_hinted() {
+            let (_, plan) = estimate(connection, &statement).await?;
+            self.tell_shared(frame, &plan);
+        }
         making.one_by_one(connection, &statement).await
     }
 
@@ -129,6 +137,24 @@ impl Answer {
             }
             Matching::Funnel(_) | Matching::Retention(_) => false,
         }
+    }
+
+    /// How many rows the server expects of a statement: asked for where those of its conditions do not
+    /// tell that they are few, or it is to be said how it is read.
+    async fn expected(
+        &self,
+        frame: &Frame<'_>,
+        connection: &mut Connection,
+        conditions: &[(usize, f64)],
+        statement: &Matched,
+    ) -> Result<f64, Stop> {
+        let all: f64 = conditions.iter().map(|(_, rows)| rows).sum();
+        if !self.is_hinted() && !conditions.is_empty() && all < 100_000.0 {
+            return Ok(all);
+        }
+        let (rows, plan) = estimate(connection, statement).await?;
+        self.tell_shared(frame, &plan);
+        Ok(rows)
     }
 
     /// The required bits whose rarity may matter.
@@ -270,7 +296,7 @@ impl<'a> Making<'a> {
     }
 
     /// The matches of one key after the other, as the server has sorted them.
-    async fn one_by_one(
+    pub async fn one_by_one(
         &self,
         connection: &mut Connection,
         statement: &Matched,
@@ -362,29 +388,20 @@ async fn texts(connection: &mut Connection, statement: &Matched) -> Result<Vec<S
         .collect::<Result<_, _>>()?)
 }
 
-/// How many rows the server expects of a statement: asked for where those of its conditions do not
-/// tell that they are few.
-async fn expected(
+/// How many rows the server expects of a statement, and its plan.
+pub async fn estimate(
     connection: &mut Connection,
-    conditions: &[(usize, f64)],
     statement: &Matched,
-) -> Result<f64, Stop> {
-    let all: f64 = conditions.iter().map(|(_, rows)| rows).sum();
-    if !conditions.is_empty() && all < 100_000.0 {
-        return Ok(all);
-    }
-    estimate(connection, statement).await
-}
-
-/// How many rows the server expects of a statement.
-async fn estimate(connection: &mut Connection, statement: &Matched) -> Result<f64, Stop> {
+) -> Result<(f64, Wire), Stop> {
     let values = arguments(&statement.binds).map_err(Stop::Refused)?;
     let sql = explain::statement(&statement.sql, false);
     let row = sqlx::query_with(sql_text(&sql), values)
         .fetch_one(&mut connection.driver)
         .await?;
-    let plan: sqlx::types::Json<Wire> = row.try_get(0)?;
-    Ok(plan.0[0]["Plan"]["Plan Rows"].as_f64().unwrap_or(f64::MAX))
+    let mut plan: sqlx::types::Json<Wire> = row.try_get(0)?;
+    let plan = plan.0[0].take();
+    let rows = plan["Plan"]["Plan Rows"].as_f64().unwrap_or(f64::MAX);
+    Ok((rows, plan))
 }
 
 /// The time that a statement answers; before all others where there is none.

@@ -111,20 +111,6 @@ impl Answer {
         if let Some(Matching::Pattern(pattern)) = &matching {
             patterns::check(pattern)?;
         }
-        if matching.is_some() {
-            let hints = &mut query.hints;
-            if !hints.force_index.is_empty() {
-                return Err(Error::Unsupported {
-                    path: "hints.forceIndex".to_owned(),
-                    what: "the use of an index is not proved for matches".into(),
-                });
-            }
-            let named = hints.use_index.drain(..);
-            hints.declined.extend(named.map(|name| ("useIndex", name)));
-            if hints.parallel == Some(true) {
-                hints.declined.push(("parallel", "true".to_owned()));
-            }
-        }
         Ok(matching.map(|matching| Self {
             query,
             source: None,
@@ -157,7 +143,10 @@ impl Answer {
 
     /// A query for matches as the question that it is.
     pub fn question(self, engine: &Engine, wire: Wire) -> Question {
-        let events = self.query.clone();
+        let mut events = self.query.clone();
+        if events.hints.name_indexes() && events.hints.cache.take().is_some() {
+            events.hints.declined.push(("cache", "on".to_owned()));
+        }
         let shape = Arc::new(self.shape(engine));
         let Made {
             events,

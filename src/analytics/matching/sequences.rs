@@ -224,6 +224,10 @@ impl Matches for Sequences<'_> {
         matches.sort_by(|a, b| by(a).cmp(&by(b)).then_with(|| by_key(a.key, b.key)));
     }
 
+    fn end_at(&mut self, end: i64) {
+        self.end = end;
+    }
+
     fn len(&self) -> usize {
         self.found.matches.len()
     }

@@ -8,7 +8,7 @@ use super::ladder::{LADDER, Rung, indexes_of};
 use super::memory::Remembered;
 use super::ready::Ready;
 use super::verdict::Verdict;
-use super::{Hinted, begin, forced_path, not_honoured, reason};
+use super::{begin, forced_path, not_honoured, reason};
 use crate::exec::connection::Connection;
 use crate::exec::frame::Frame;
 use crate::exec::stop::Stop;
@@ -30,15 +30,15 @@ impl Try {
     }
 }
 
-impl Hinted {
+impl Ready<'_> {
     /// The gentlest settings that follow most hints, the required ones first, and what is said of
     /// each. Those settings are in force afterwards.
     pub async fn choose(
         &self,
         frame: &Frame<'_>,
         connection: &mut Connection,
-        ready: &Ready<'_>,
     ) -> Result<(Try, Vec<Verdict>), Stop> {
+        let ready = self;
         let memory = &frame.engine.hinted;
         let keys = (ready.key(false), ready.key(true));
         let possible = (ready.facts.indexes.iter().flatten())
@@ -77,8 +77,7 @@ impl Hinted {
                 }
             }
         }
-        self.judge(frame, connection, ready, (best, in_force), keys)
-            .await
+        self.judge(frame, connection, (best, in_force), keys).await
     }
 
     /// Says what became of each hint under the settings that were chosen.
@@ -86,10 +85,10 @@ impl Hinted {
         &self,
         frame: &Frame<'_>,
         connection: &mut Connection,
-        ready: &Ready<'_>,
         (best, mut in_force): (Try, bool),
         (by_text, by_value): (u64, u64),
     ) -> Result<(Try, Vec<Verdict>), Stop> {
+        let ready = self;
         let memory = &frame.engine.hinted;
         let mut verdicts = Vec::with_capacity(ready.names.len());
         for (nth, found) in ready.facts.indexes.iter().enumerate() {
@@ -108,7 +107,7 @@ impl Hinted {
                     }
                 }
             };
-            if ready.is_forced(nth) && self.explain != Some(false) {
+            if ready.is_forced(nth) && ready.explain != Some(false) {
                 let path = forced_path(ready, nth);
                 let refused = not_honoured(path, ready.names[nth], &reason);
                 return Err(Stop::Refused(refused));

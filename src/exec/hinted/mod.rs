@@ -15,6 +15,7 @@
 
 mod catalog;
 mod choose;
+mod followed;
 mod ladder;
 mod memory;
 mod ready;
@@ -24,11 +25,12 @@ mod verdict;
 use futures_util::future::BoxFuture;
 use serde_json::Value as Wire;
 
-use self::ladder::indexes_of;
+pub use self::followed::Asked;
+pub use self::followed::Followed;
 pub use self::ladder::{LADDER, Rung};
 pub use self::memory::Memory;
 use self::ready::Ready;
-use self::verdict::Proof;
+pub use self::verdict::nothing_read;
 use super::batch::Batch;
 use super::connection::Connection;
 use super::explain::explained;
@@ -79,7 +81,7 @@ impl Hinted {
             .ticket
             .set_shape(engine.shape_of(&planned.statement, &query));
         if planned.is_empty && self.explain.is_none() {
-            verdict::nothing_read(frame, &query.hints);
+            nothing_read(frame, &query.hints);
             return Ok(frame.nothing(&planned.statement, floor));
         }
         let produced = self
@@ -107,95 +109,35 @@ impl Hinted {
         statement: &Statement,
         floor: &str,
     ) -> Result<Batch, Stop> {
-        begin(frame, connection).await?;
-        let hints = &query.hints;
-        let names: Vec<&str> = (hints.use_index.iter().chain(&hints.force_index))
-            .map(String::as_str)
-            .collect();
         let tables = tables_of(query, catalog);
-        let facts = catalog::look_up(&mut connection.driver, &names, &tables).await?;
-        let ready = Ready {
+        let asked = Asked {
             query,
             statement,
-            names,
-            facts: &facts,
+            tables: &tables,
+            explain: self.explain,
+            over: None,
         };
-        self.check_forced(&ready)?;
-        let (chosen, verdicts) = self.choose(frame, connection, &ready).await?;
+        let followed = asked.follow(frame, connection).await?;
         let changed;
         let statement = if let Some(analyze) = self.explain {
+            let sql = explain::statement(&statement.sql, analyze);
             changed = Statement {
-                sql: format!(
-                    "{}{}",
-                    chosen.comment,
-                    explain::statement(&statement.sql, analyze)
-                ),
+                sql: followed.comment().to_owned() + &sql,
                 ..explained(statement.binds.clone())
             };
             &changed
-        } else if chosen.comment.is_empty() {
+        } else if followed.comment().is_empty() {
             statement
         } else {
             changed = Statement {
-                sql: format!("{}{}", chosen.comment, statement.sql),
+                sql: followed.comment().to_owned() + &statement.sql,
                 ..statement.clone()
             };
             &changed
         };
-        let oids = ready.oids();
-        let planned = catalog::scans(&mut connection.driver, &oids).await?;
         let writer = frame.rows(connection, statement, false).await?;
-        let after = catalog::scans(&mut connection.driver, &oids).await?;
-        let runs = self.explain != Some(false);
-        let mut again = None;
-        let mut proofs = Vec::with_capacity(verdicts.len());
-        for nth in 0..verdicts.len() {
-            let by_planning = ready.count(nth, &planned) - ready.count(nth, &chosen.before);
-            let scans = ready.count(nth, &after) - ready.count(nth, &planned) - by_planning;
-            proofs.push(if !runs {
-                Proof::NotRun
-            } else if !facts.counts {
-                Proof::NotCounted
-            } else if scans > 0 {
-                Proof::Scans(scans)
-            } else {
-                if again.is_none() {
-                    let document =
-                        catalog::plan(&mut connection.driver, ready.statement, &chosen.comment)
-                            .await?;
-                    again = Some(indexes_of(&document));
-                }
-                if again.as_ref() == Some(&chosen.used) {
-                    Proof::NeverReached
-                } else {
-                    Proof::PlanChanged
-                }
-            });
-        }
-        verdict::tell(frame, hints, &verdicts, &proofs, &chosen.used);
+        followed.prove(frame, connection).await?;
         Ok(frame.finish(writer, floor))
-    }
-
-    /// What can be said of required indexes without a plan. When only the plan is wanted it says so
-    /// itself, except where there is no such index.
-    fn check_forced(&self, ready: &Ready<'_>) -> Result<(), Stop> {
-        for (nth, found) in ready.facts.indexes.iter().enumerate() {
-            if !ready.is_forced(nth) {
-                continue;
-            }
-            let path = forced_path(ready, nth);
-            let name = ready.names[nth];
-            match found {
-                None => return Err(Stop::Refused(Error::unknown_index(path, name))),
-                Some(found) if self.explain != Some(false) => {
-                    if let Some(reason) = reason::at_sight(found, ready.facts) {
-                        return Err(Stop::Refused(not_honoured(path, name, &reason)));
-                    }
-                }
-                Some(_) => {}
-            }
-        }
-        Ok(())
     }
 }
 

@@ -6,16 +6,23 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::catalog::Facts;
 use crate::query::{EventQuery, Hints};
-use crate::sql::Statement;
+use crate::sql::{Statement, Target};
 
 /// A query that is ready to be run, and what it is made from.
 pub struct Ready<'a> {
+    /// Its plan is wanted, not its rows; with `true` it runs all the same.
+    pub explain: Option<bool>,
     pub query: &'a EventQuery,
     pub statement: &'a Statement,
     /// Preferred, then required.
     pub names: Vec<&'a str>,
     pub facts: &'a Facts,
+    /// Its statement over another table, where it is not the query's own.
+    pub over: Option<&'a Over<'a>>,
 }
+
+/// A statement over another event table.
+pub type Over<'a> = dyn Fn(&Target) -> Statement + Send + Sync + 'a;
 
 impl Ready<'_> {
     pub const fn hints(&self) -> &Hints {

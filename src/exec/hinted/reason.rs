@@ -124,6 +124,13 @@ async fn serves(
 /// The query's statement over the empty copy instead of one of its tables.
 fn over_probe(engine: &Engine, ready: &Ready<'_>, place: usize) -> Option<crate::sql::Statement> {
     let target = engine.target();
+    if let Some(over) = ready.over {
+        let table = catalog::probe_of(&target.table);
+        return Some(over(&Target {
+            table,
+            ..Target::clone(&target)
+        }));
+    }
     let source = place
         .checked_sub(1)
         .map_or(Some(&ready.query.from), |nth| {

@@ -89,6 +89,9 @@ pub fn tell(
 
 /// Tells what became of the hints of a query that was answered without the server.
 pub fn nothing_read(frame: &Frame<'_>, hints: &Hints) {
+    if !hints.name_indexes() {
+        return;
+    }
     let reason = "no event can satisfy the filter: nothing was read";
     frame.tell(|told| {
         (told.hints).extend(named(hints).map(|(hint, name)| refused(hint, name, reason)));
