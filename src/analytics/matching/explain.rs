@@ -179,10 +179,8 @@ async fn choose_by_hints<'a>(
     let (_, most) = room(engine.config.limits.max_result_bytes);
     let target = engine.target();
     let gathered = answer.whole(&target, true, most);
-    let in_memory = answer.may_gather(&gathered.kinds)
-        && !plan.to_json()["estimatedRows"]
-            .as_f64()
-            .is_some_and(|rows| !fits(rows, most));
+    let rows = plan.to_json()["estimatedRows"].as_f64();
+    let in_memory = answer.may_gather(&gathered.kinds) && fits(rows.unwrap_or(0.0), most);
     Ok(Chosen {
         statement: if in_memory {
             gathered

@@ -136,6 +136,9 @@ impl Gathered {
                     for i in 0..self.kinds.len() {
                         encode(&mut written, raw(row, i)?);
                     }
+                    // It is kept beside the form that compares.
+                    let before = (key.written.as_ref()).map_or(0, |(.., fields)| fields.len());
+                    taken += written.len().saturating_sub(before) as u64;
                     key.written = Some((time, id, written.into()));
                 }
             }

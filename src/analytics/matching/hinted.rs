@@ -5,7 +5,8 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value as Wire, json};
 
 use super::answer::{Answer, Matches};
-use super::read::{Making, estimate, fits, room};
+use super::making::Making;
+use super::read::{estimate, fits, room};
 use super::run::statement_of;
 use crate::exec::{Asked, Batch, BigintMode, Connection, Frame, Mode, Stop, Strategy};
 use crate::model::Result;

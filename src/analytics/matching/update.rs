@@ -5,7 +5,8 @@
 use super::answer::{Answer, Matches};
 use super::gathered::Gathered;
 use super::kept::{Earlier, Found, TakeUp};
-use super::read::{Making, room};
+use super::making::Making;
+use super::read::room;
 use crate::exec::{Batch, BigintMode, Connection, Frame, Outdated, Stop, arguments, raw, sql_text};
 use crate::model::{Result, field::Kind};
 use crate::query::matching::Matching;
