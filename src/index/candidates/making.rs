@@ -76,7 +76,11 @@ impl Making<'_> {
             tails.push(shorter.to_vec());
         }
         for range in &asked.ranges {
-            tails.push(vec![range.clone()]);
+            // An index is read from either end.
+            let same = |tail: &[Part]| matches!(tail, [one] if field_of(&one.path) == range.path);
+            if !tails.iter().any(|tail| same(tail)) {
+                tails.push(vec![range.clone()]);
+            }
             if !asked.order.is_empty()
                 && !asked.order.iter().any(|o| o.path.starts_with(&range.path))
             {

@@ -73,9 +73,7 @@ async fn weigh(
     let count = all.len();
     let mut whatif = WhatIf::new(conn, target, questions, all, size, options.hypopg).await?;
     let chosen = search(&mut whatif, count, options.budget).await?;
-    // What is told of them is the planner's word, not what follows from it.
-    let everything: Vec<_> = (0..questions.len()).collect();
-    whatif.ask(&chosen, &everything).await?;
+    whatif.settle(&chosen).await?;
     let mut create = Vec::new();
     let mut optimal = 0.0;
     let total: f64 = questions.iter().map(|q| q.weight).sum();

@@ -8,7 +8,7 @@ use super::super::search::Config;
 use super::super::store;
 use super::explain::{Price, Stream, price};
 use super::figures::percent;
-use super::{WhatIf, catalog, run};
+use super::{Answer, WhatIf, catalog, run};
 use crate::exec::fault;
 use crate::model::{
     Result,
@@ -123,7 +123,7 @@ impl WhatIf<'_> {
         let least = forbidden
             .into_iter()
             .zip(allowed)
-            .map(|(a, b)| a.0.min(b.0));
+            .map(|(a, b)| a.cost.min(b.cost));
         self.sample_base = least.collect();
         Ok(())
     }
@@ -133,13 +133,13 @@ impl WhatIf<'_> {
         &mut self,
         config: &Config,
         questions: &[usize],
-    ) -> Result<Vec<(f64, Config)>> {
+    ) -> Result<Vec<Answer>> {
         let mut priced = self.priced(config, questions, false).await?;
-        for (question, (cost, _)) in questions.iter().zip(&mut priced) {
+        for (question, answer) in questions.iter().zip(&mut priced) {
             // A sample of blocks is wrong in the same way with them and without.
             let base = self.sample_base[*question];
             if base > 0.0 {
-                *cost *= self.base[*question] / base;
+                answer.cost *= self.base[*question] / base;
             }
         }
         Ok(priced)
@@ -151,7 +151,7 @@ impl WhatIf<'_> {
         config: &Config,
         questions: &[usize],
         sequential: bool,
-    ) -> Result<Vec<(f64, Config)>> {
+    ) -> Result<Vec<Answer>> {
         let mut points = vec![Vec::new(); questions.len()];
         let mut all_used = vec![Config::new(); questions.len()];
         for place in 0..self.clones.len() {
@@ -185,19 +185,25 @@ impl WhatIf<'_> {
             }
             run(self.conn, catalog::BACK).await?;
         }
-        let costs = (questions.iter().zip(&points))
-            .map(|(question, points)| self.scaled(self.questions[*question].wanted(), points));
-        Ok(costs.zip(all_used).collect())
+        let answers = (questions.iter().zip(&points).zip(all_used))
+            .map(|((question, points), used)| self.scaled(*question, points, used));
+        Ok(answers.collect())
     }
 
-    fn scaled(&self, wanted: Option<f64>, points: &[(f64, Price)]) -> f64 {
+    fn scaled(&self, question: usize, points: &[(f64, Price)], used: Config) -> Answer {
         let line = |of: &dyn Fn(&Price) -> f64| {
             let points: Vec<_> = points.iter().map(|(n, price)| (*n, of(price))).collect();
             at_size(self.size.rows, &points)
         };
         let streams: Option<Vec<_>> = points.iter().map(|(_, price)| price.stopped).collect();
+        let wanted = self.questions[question].wanted();
         let (Some(wanted), Some(_)) = (wanted, streams) else {
-            return line(&|price| price.cost);
+            return Answer {
+                cost: line(&|price| price.cost),
+                used,
+                rows: line(&|price| price.rows),
+                ahead: None,
+            };
         };
         // A limit stays what it is while the table grows: what it stops is carried over, then stopped.
         let part = |of: fn(Stream) -> f64| line(&|price| price.stopped.map_or(0.0, of));
@@ -206,7 +212,13 @@ impl WhatIf<'_> {
             total: part(|s| s.total),
             rows: part(|s| s.rows),
         };
-        stream.first(wanted)
+        let ahead = points.iter().any(|(_, price)| price.ahead) && stream.rows > wanted;
+        Answer {
+            cost: stream.first(wanted),
+            used,
+            rows: stream.rows.min(wanted),
+            ahead: ahead.then(|| stream.row()),
+        }
     }
 }
 

@@ -41,8 +41,13 @@ pub struct Price {
     pub cost: f64,
     /// The indexes that it would use.
     pub used: BTreeSet<String>,
+    /// The rows of the answer.
+    pub rows: f64,
     /// What a limit at its top reads from, if nothing stopped it.
     pub stopped: Option<Stream>,
+    /// Whether what its limit reads is sorted by the rest of the order: that takes one row more, the
+    /// first of those that come later.
+    pub ahead: bool,
 }
 
 /// What is read row by row.
@@ -57,10 +62,23 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// The cost of one row.
+    pub fn row(&self) -> f64 {
+        (self.total - self.startup) / self.rows.max(1.0)
+    }
+
     /// The cost of the first so many rows.
     pub fn first(&self, rows: f64) -> f64 {
         let share = (rows / self.rows.max(1.0)).min(1.0);
         (self.total - self.startup).mul_add(share, self.startup)
+    }
+}
+
+impl Price {
+    /// What the row costs that is read beyond the limit.
+    pub fn one_ahead(&self) -> Option<f64> {
+        let goes_on = |stream: &Stream| self.ahead && stream.rows > self.rows;
+        self.stopped.filter(goes_on).map(|stream| stream.row())
     }
 }
 
@@ -88,6 +106,7 @@ pub async fn price(conn: &mut PgConnection, statement: &Statement) -> Result<Pri
     let below = root["Plans"].as_array().into_iter().flatten();
     let mut below = below.filter(|_| root["Node Type"] == "Limit");
     let outer = below.find(|node| node["Parent Relationship"] == "Outer");
+    let ahead = outer.is_some_and(|node| node["Node Type"] == "Incremental Sort");
     let stopped = outer.and_then(|node| {
         Some(Stream {
             startup: without_penalty(number(node, "Startup Cost")?),
@@ -98,7 +117,9 @@ pub async fn price(conn: &mut PgConnection, statement: &Statement) -> Result<Pri
     Ok(Price {
         cost: without_penalty(cost),
         used,
+        rows: number(root, "Plan Rows").unwrap_or_default(),
         stopped,
+        ahead,
     })
 }
 

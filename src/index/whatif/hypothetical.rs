@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::search::Config;
 use super::super::store;
 use super::explain::price;
-use super::{WhatIf, catalog, run};
+use super::{Answer, WhatIf, catalog, run};
 use crate::exec::fault;
 use crate::model::Result;
 
@@ -16,7 +16,7 @@ impl WhatIf<'_> {
         schema: &str,
         config: &Config,
         questions: &[usize],
-    ) -> Result<Vec<(f64, Config)>> {
+    ) -> Result<Vec<Answer>> {
         let mut named = BTreeMap::new();
         for place in config {
             let candidate = &self.candidates[*place];
@@ -40,7 +40,12 @@ impl WhatIf<'_> {
             let price = price(self.conn, &self.questions[*question].statement).await?;
             let used = price.used.iter();
             let used = used.filter_map(|name| named.get(name).copied());
-            answers.push((price.cost, used.collect()));
+            answers.push(Answer {
+                cost: price.cost,
+                used: used.collect(),
+                rows: price.rows,
+                ahead: price.one_ahead(),
+            });
         }
         run(self.conn, &catalog::forget(schema)).await?;
         Ok(answers)

@@ -10,6 +10,8 @@ struct Plan {
     seen: Config,
     used: Config,
     cost: f64,
+    /// Not an answer, but what follows from one.
+    concluded: bool,
 }
 
 /// What is known of a question's plans.
@@ -21,8 +23,28 @@ pub(super) struct Known {
 impl Known {
     /// Keeps an answer: with these to be seen, those were used.
     pub(super) fn learn(&mut self, seen: Config, used: Config, cost: f64) {
-        let plan = Plan { seen, used, cost };
-        self.plans.push(plan);
+        self.plans.push(Plan {
+            seen,
+            used,
+            cost,
+            concluded: false,
+        });
+    }
+
+    /// Keeps what an index does at most cost by itself, whatever the planner says.
+    pub(super) fn conclude(&mut self, candidate: usize, cost: f64) {
+        let alone = Config::from([candidate]);
+        self.plans.push(Plan {
+            seen: alone.clone(),
+            used: alone,
+            cost,
+            concluded: true,
+        });
+    }
+
+    /// Leaves the planner's answers.
+    pub(super) fn forget_concluded(&mut self) {
+        self.plans.retain(|plan| !plan.concluded);
     }
 
     /// The cost with exactly these, where it follows from an answer: the planner saw all of them, and
@@ -65,5 +87,16 @@ mod tests {
         assert_eq!(known.exact(&set(&[1, 3])), Some(50.0));
         assert_eq!(known.at_most(&set(&[1, 2, 3])), Some(10.0));
         assert!(known.is_joint());
+    }
+
+    #[test]
+    fn what_is_concluded_counts_until_it_is_forgotten() {
+        let alone = Config::from([1]);
+        let mut known = Known::default();
+        known.learn(alone.clone(), alone.clone(), 10.0);
+        known.conclude(1, 7.0);
+        assert_eq!(known.exact(&alone), Some(7.0));
+        known.forget_concluded();
+        assert_eq!(known.exact(&alone), Some(10.0));
     }
 }

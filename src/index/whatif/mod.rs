@@ -11,11 +11,13 @@ mod explain;
 mod figures;
 mod hypothetical;
 mod known;
+mod siblings;
 mod statistics;
 
 use sqlx::PgConnection;
 
 use self::known::Known;
+use self::siblings::Alone;
 use super::candidates::Candidate;
 use super::definition::Method;
 use super::search::{Config, Costs};
@@ -69,6 +71,18 @@ impl Tier {
     }
 }
 
+/// What a question costs with indexes that can be seen.
+#[derive(Clone, Debug, Default)]
+struct Answer {
+    cost: f64,
+    /// Those that its plan uses.
+    used: Config,
+    /// The rows of the answer.
+    rows: f64,
+    /// What the one row costs that is read beyond them: see [`explain::Price::ahead`].
+    ahead: Option<f64>,
+}
+
 /// A transaction in which costs are asked for.
 pub struct WhatIf<'a> {
     conn: &'a mut PgConnection,
@@ -88,6 +102,8 @@ pub struct WhatIf<'a> {
     /// The same, by the clones' word.
     sample_base: Vec<f64>,
     known: Vec<Known>,
+    /// What each candidate does by itself for questions that it serves, by their places.
+    alone: Vec<Alone>,
     /// How often the planner may still be asked while sets are compared.
     patience: u32,
 }
@@ -129,6 +145,7 @@ impl<'a> WhatIf<'a> {
             code_point_collation: target.code_point_collation,
             questions,
             figures: vec![Figures::default(); candidates.len()],
+            alone: vec![Alone::new(); candidates.len()],
             candidates,
             size,
             writes: 0.0,
@@ -193,14 +210,26 @@ impl<'a> WhatIf<'a> {
         if fit.len() > 1 {
             self.ask(&fit, &all).await?;
         }
+        self.carry_over();
         Ok(())
+    }
+
+    /// Asks what all questions cost with these, and forgets what was only concluded: what is told of
+    /// a choice is the planner's word.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn settle(&mut self, chosen: &Config) -> Result<()> {
+        let everything: Vec<_> = (0..self.questions.len()).collect();
+        self.known.iter_mut().for_each(Known::forget_concluded);
+        self.ask(chosen, &everything).await
     }
 
     /// Asks the planner what questions cost with exactly these.
     ///
     /// # Errors
     /// The server's.
-    pub async fn ask(&mut self, config: &Config, questions: &[usize]) -> Result<()> {
+    async fn ask(&mut self, config: &Config, questions: &[usize]) -> Result<()> {
         if config.is_empty() || questions.is_empty() {
             return Ok(());
         }
@@ -215,9 +244,9 @@ impl<'a> WhatIf<'a> {
             // HypoPG knows no GIN: only where one is used does the sample's word count.
             if !self.clones.is_empty() {
                 let answers = self.sampled(config, questions).await?;
-                for (question, (cost, used)) in questions.iter().zip(answers) {
-                    if !used.is_disjoint(&gin) {
-                        self.keep(config, &[*question], vec![(cost, used)]);
+                for (question, answer) in questions.iter().zip(answers) {
+                    if !answer.used.is_disjoint(&gin) {
+                        self.keep(config, &[*question], vec![answer]);
                     }
                 }
                 return Ok(());
@@ -226,9 +255,11 @@ impl<'a> WhatIf<'a> {
         if self.clones.is_empty() {
             for place in if self.hypopg.is_some() { &gin } else { config } {
                 let alone = Config::from([*place]);
-                let model = questions
-                    .iter()
-                    .map(|q| (self.modelled(*q, *place), alone.clone()));
+                let model = questions.iter().map(|q| Answer {
+                    cost: self.modelled(*q, *place),
+                    used: alone.clone(),
+                    ..Answer::default()
+                });
                 let answers = model.collect();
                 self.keep(&alone, questions, answers);
             }
@@ -239,15 +270,17 @@ impl<'a> WhatIf<'a> {
         Ok(())
     }
 
-    fn keep(&mut self, seen: &Config, questions: &[usize], answers: Vec<(f64, Config)>) {
-        for (question, (cost, used)) in questions.iter().zip(answers) {
-            let mut cost = cost;
-            for place in &used {
+    fn keep(&mut self, seen: &Config, questions: &[usize], answers: Vec<Answer>) {
+        for (question, mut answer) in questions.iter().zip(answers) {
+            for place in &answer.used {
                 self.candidates[*place].questions.insert(*question);
-                cost += LEVEL * levels(self.figures[*place].bytes);
+                answer.cost += LEVEL * levels(self.figures[*place].bytes);
             }
-            let cost = cost.min(self.base[*question]);
-            self.known[*question].learn(seen.clone(), used, cost);
+            answer.cost = answer.cost.min(self.base[*question]);
+            if let (1, Some(place)) = (seen.len(), answer.used.first()) {
+                self.alone[*place].insert(*question, answer.clone());
+            }
+            self.known[*question].learn(seen.clone(), answer.used, answer.cost);
         }
     }
 
