@@ -570,7 +570,7 @@ export interface OptimizedQuery {
   parameters: Json[]
   rules: AppliedRule[]
   cost: QueryCost
-  /** Empty in this version: advice takes trial indexes, and `indexes.recommendIndexes([{ query }])` gives it. */
+  /** What `indexes.recommendIndexes([{ query }])` would build; empty where the role may not look at indexes. */
   recommendations: IndexRecommendation[]
 }
 
@@ -615,7 +615,8 @@ export interface IQueryOptimizer {
     options?: { analyze?: boolean; signal?: AbortSignal }
   ): Promise<QueryExecutionPlan>
   /**
-   * The rewritten query with every rule applied, its cost, and indexes that would help it.
+   * The rewritten query with every rule applied, its cost, and indexes that would help it. Those are tried on a sample
+   * of the log, which takes a second or so: `recommendations: false` does without.
    *
    * @example
    * ```ts
@@ -625,7 +626,7 @@ export interface IQueryOptimizer {
    * rules[0]?.rule // 'contradiction': the database is not asked
    * ```
    */
-  optimizeQuery(query: EventQuery): Promise<OptimizedQuery>
+  optimizeQuery(query: EventQuery, options?: { recommendations?: boolean }): Promise<OptimizedQuery>
   /**
    * From PostgreSQL's own estimate of the very statement; nothing is run.
    *
@@ -1495,6 +1496,8 @@ export type IndexRecommendation = {
   improvement: number
   estimatedSizeBytes: number
   writeCostBytesPerEvent: number
+  /** What it would add to what `append` costs in batches of a thousand, as a share of that: an estimate. */
+  writeTax?: number
   /** How the cost was found: hypothetical indexes, real ones on a sample, or a model. */
   method: 'hypopg' | 'sample' | 'model'
   queries: { fingerprint: string; costBefore: number; costAfter: number }[]
@@ -1505,6 +1508,18 @@ export type IndexRecommendation = {
   | { action: 'drop' | 'rebuild'; indexName: string; definition?: never }
 )
 
+/** How much may be built. */
+export interface IndexBudget {
+  /** 10 unless another number is given. */
+  maxIndexes?: number
+  maxBytes?: number
+  /**
+   * What all indexes that this module made may add to what `append` costs in batches of a thousand, as a share of that;
+   * 0.25 unless another share is given.
+   */
+  maxWriteTax?: number
+}
+
 export interface IndexOptimizationResult {
   created: string[]
   dropped: string[]
@@ -1514,6 +1529,8 @@ export interface IndexOptimizationResult {
   skipped: { name: string; reason: string }[]
   improvement: number
   duration: number
+  /** What all indexes that this module made and keeps add to what `append` costs, as a share of that: an estimate. */
+  writeTax?: number
   recommendations: IndexRecommendation[]
 }
 
@@ -1528,7 +1545,10 @@ export interface IndexUsageStats {
     sizeBytes: number
   }[]
   unused: string[]
-  /** Share of executed queries whose plan used an index the planner judged best, 0 to 1. */
+  /**
+   * Share of the recorded queries, by how often they run, that read as few blocks as with any index that is there or
+   * recommended, 0 to 1: each is run, as it is planned and as it could be, for two seconds at most.
+   */
   optimalIndexRatio: number
   sequentialScans: number
 }
@@ -1590,7 +1610,7 @@ export interface IIndexManager {
    */
   recommendIndexes(
     queryPatterns?: readonly QueryPattern[],
-    options?: { maxIndexes?: number; maxBytes?: number }
+    options?: IndexBudget
   ): Promise<IndexRecommendation[]>
   /**
    * Creates, verifies by measured executions, reverts what did not help, drops what is redundant.
@@ -1604,6 +1624,8 @@ export interface IIndexManager {
     dryRun?: boolean
     maxIndexes?: number
     maxBytes?: number
+    /** See {@link IndexBudget}. */
+    maxWriteTax?: number
     onProgress?: (p: Progress) => void
   }): Promise<IndexOptimizationResult>
   /** Concurrently, by name. */

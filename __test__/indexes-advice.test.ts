@@ -292,6 +292,98 @@ describe('optimizeIndexes', () => {
     }
   })
 
+  it('looks for what makes up for a harm before it takes back what helps', { timeout: 60_000 }, async () => {
+    await clear()
+    await database.admin.query('DROP INDEX idx_events_timestamp')
+    // As above, among so much else that neither is worth an index at first.
+    const slowed = client
+      .query()
+      .where({ where: { field: 'data.n', op: 'lt', value: 10 } })
+      .orderBy('timestamp', 'desc')
+      .limit(5)
+      .toQuery()
+    const helped = client.query().orderBy('timestamp', 'desc').limit(5).toQuery()
+    const planted = [
+      {
+        name: 'lures',
+        table: 'events',
+        type: 'btree',
+        columns: [{ field: 'timestamp', direction: 'desc' }],
+        storageParams: { fillfactor: 40 }
+      }
+    ]
+    const patterns = [pattern(client.query().toQuery(), 1000), pattern(slowed, 1), pattern(helped, 1)]
+    try {
+      const before = await blocks(slowed)
+      const done = await inside.optimize(patterns, { planted })
+      expect(done).toMatchObject({ created: ['lures', expect.stringContaining('data_n')], reverted: [] })
+      expect(await blocks(slowed)).toBeLessThan(before / 3)
+      expect(await blocks(helped)).toBeLessThan(10)
+      expect(done.writeTax).toBeGreaterThan(0.1)
+      expect(done.writeTax).toBeLessThan(0.25)
+    } finally {
+      await clear()
+      await database.admin.query('CREATE INDEX IF NOT EXISTS idx_events_timestamp ON events ("timestamp", event_id)')
+    }
+  })
+
+  it('keeps the cut-off of a rolling index that proves itself', async () => {
+    await clear()
+    await database.admin.query('DROP INDEX idx_events_timestamp')
+    const recent = client
+      .query()
+      .where({ startTime: new Date(Date.UTC(2024, 0, 1, 5, 30)) })
+      .orderBy('timestamp', 'desc')
+      .limit(5)
+      .toQuery()
+    const planted = [
+      {
+        name: 'recent',
+        table: 'events',
+        type: 'btree',
+        columns: [{ field: 'timestamp', direction: 'desc' }],
+        rolling: { field: 'timestamp', keep: '4000 days' }
+      }
+    ]
+    try {
+      const done = await inside.optimize([pattern(recent)], { planted, maxIndexes: 0 })
+      expect(done).toMatchObject({ created: ['recent'], reverted: [] })
+      const [comment] = await server(`SELECT obj_description('recent'::regclass)`)
+      const [predicate] = await server(`SELECT pg_get_indexdef('recent'::regclass)`)
+      const { by, cutoff } = JSON.parse(comment.slice(comment.indexOf('{')))
+      expect(by).toBe('optimizeIndexes')
+      expect(predicate).toContain(cutoff.slice(0, 10))
+    } finally {
+      await clear()
+      await database.admin.query('CREATE INDEX IF NOT EXISTS idx_events_timestamp ON events ("timestamp", event_id)')
+    }
+  })
+
+  it('builds no more than writing may cost', async () => {
+    await clear()
+    const patterns = [
+      pattern(issue('7')),
+      pattern(
+        client
+          .query()
+          .where({ where: { field: 'data.n', op: 'gte', value: 19_990 } })
+          .toQuery()
+      )
+    ]
+    const [first, ...more] = await client.indexes.recommendIndexes(patterns)
+    expect(more).toHaveLength(1)
+    expect(first.writeTax).toBeGreaterThan(0.05)
+    expect(first.writeTax).toBeLessThan(0.15)
+    expect(await client.indexes.recommendIndexes(patterns, { maxWriteTax: 0.12 })).toHaveLength(1)
+    expect(await client.indexes.recommendIndexes(patterns, { maxWriteTax: 0 })).toEqual([])
+    // What stands counts as well.
+    if (first.action === 'create') await client.indexes.createIndex(first.definition)
+    expect(await client.indexes.recommendIndexes(patterns, { maxWriteTax: 0.12 })).toEqual([])
+    await clear()
+    const { code, path } = await failure(client.indexes.recommendIndexes(patterns, { maxWriteTax: 'x' as never }))
+    expect([code, path]).toEqual(['INVALID_QUERY', 'maxWriteTax'])
+  })
+
   it('drops what a run that died left on trial', async () => {
     await clear()
     const { created } = await inside.optimize([pattern(issue('7'))])

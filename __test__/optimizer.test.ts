@@ -45,9 +45,35 @@ describe('optimizeQuery', () => {
     // From 607 to 3908: the first event after ten minutes is the 600th.
     expect(asked.rowCount).toBe(68)
     expect(ids(rewritten.rows as { id: string }[])).toEqual(ids(asked.rows))
-    expect(optimized.recommendations).toEqual([])
     // What it gives is at its fixed point.
     expect(await rulesOf(optimized.query)).toEqual([])
+  })
+
+  test('recommends the index that the query needs, and none once it is there', async () => {
+    const query = {
+      filter: { where: { field: 'metadata.actor.name', op: 'eq', value: 'user 3' } },
+      orderBy: [{ field: 'timestamp', direction: 'desc' }],
+      limit: 5
+    } satisfies EventQuery
+    const rare = { filter: { where: { field: 'data.n', op: 'gte', value: 4990 } } } satisfies EventQuery
+    const { recommendations } = await events.optimizer.optimizeQuery(rare)
+    expect(recommendations).toEqual(await events.indexes.recommendIndexes([{ query: rare, frequency: 1 }]))
+    expect(recommendations).toHaveLength(1)
+    const [best] = recommendations
+    if (best.action !== 'create') throw new Error(best.action)
+    expect(best.definition.columns).toEqual([{ field: 'data.n' }])
+    expect((await events.optimizer.optimizeQuery(rare, { recommendations: false })).recommendations).toEqual([])
+    await events.indexes.createIndex(best.definition)
+    try {
+      expect((await events.optimizer.optimizeQuery(rare)).recommendations).toEqual([])
+      // It is what to do for this query: nothing is said of other indexes.
+      const other = await events.optimizer.optimizeQuery(query)
+      expect(other.recommendations.map(({ action }) => action)).not.toContain('drop')
+    } finally {
+      await events.indexes.dropIndex(best.indexName)
+    }
+    const wrong = await failure(events.optimizer.optimizeQuery(rare, { recommendations: 1 as never }), 'INVALID_QUERY')
+    expect(wrong.path).toBe('recommendations')
   })
 
   test('keeps what the rules left alone as it was written', async () => {

@@ -65,13 +65,13 @@ class IndexManager {
   }
 
   async recommendIndexes(queryPatterns, options = {}) {
-    const { maxIndexes, maxBytes } = checked(options, ['maxIndexes', 'maxBytes'])
+    const { maxIndexes, maxBytes, maxWriteTax } = checked(options, ['maxIndexes', 'maxBytes', 'maxWriteTax'])
     const patterns = queryPatterns === undefined ? undefined : encodeQuery(queryPatterns, ['queryPatterns'])
-    return unwrap(await this.#native.recommend(patterns, encodeQuery(defined({ maxIndexes, maxBytes }))))
+    return unwrap(await this.#native.recommend(patterns, encodeQuery(defined({ maxIndexes, maxBytes, maxWriteTax }))))
   }
 
   async optimizeIndexes(options = {}) {
-    const { onProgress, ...rest } = checked(options, ['dryRun', 'maxIndexes', 'maxBytes', 'onProgress'])
+    const { onProgress, ...rest } = checked(options, ['dryRun', 'maxIndexes', 'maxBytes', 'maxWriteTax', 'onProgress'])
     if (rest.dryRun !== undefined && typeof rest.dryRun !== 'boolean') throw invalid('dryRun', 'must be true or false')
     const text = encodeQuery(defined(rest))
     return await work(job => this.#native.optimize(job, undefined, text), { onProgress })

@@ -5,7 +5,7 @@
 const { EventsError, unwrap } = require('./errors.js')
 const { exportRows } = require('./export.js')
 const { explain } = require('./plan.js')
-const { Call, execute } = require('./run.js')
+const { Call, checkOptions, execute } = require('./run.js')
 const { RowStream } = require('./stream.js')
 const { copied, decodeQuery, encodeQuery } = require('./wire.js')
 
@@ -24,10 +24,26 @@ class Optimizer {
     return await explain(this.#call(query), options)
   }
 
-  /** The query with every rule applied. Recommendations come from what knows the indexes. */
-  async optimizeQuery(query) {
-    const optimized = unwrap(await this.#core.native.optimize(encodeQuery(query)))
-    return { ...optimized, query: decodeQuery(optimized.query), recommendations: [] }
+  /** The query with every rule applied, and what indexes would do for it. */
+  async optimizeQuery(query, options) {
+    const { recommendations = true } = checkOptions(options, ['recommendations'])
+    if (typeof recommendations !== 'boolean')
+      throw new EventsError('INVALID_QUERY', 'recommendations: must be true or false', { path: 'recommendations' })
+    const text = encodeQuery(query)
+    const optimized = unwrap(await this.#core.native.optimize(text))
+    const advice = recommendations ? await this.#advice(text) : []
+    return { ...optimized, query: decodeQuery(optimized.query), recommendations: advice }
+  }
+
+  /** What would be built for this query alone. A role that may not look at the log's indexes gets no advice. */
+  async #advice(text) {
+    try {
+      const all = unwrap(await this.#core.indexes.recommend(`[{"query":${text}}]`, '{}'))
+      return all.filter(({ action }) => action === 'create' || action === 'merge')
+    } catch (error) {
+      if (error instanceof EventsError && error.sqlState !== undefined) return []
+      throw error
+    }
   }
 
   async estimateQueryCost(query) {

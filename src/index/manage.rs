@@ -1,7 +1,6 @@
 //! The index manager of a client.
 
 use std::{
-    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
@@ -12,10 +11,11 @@ use tokio::{sync::Notify, time::timeout};
 use super::build::Plan;
 use super::catalog;
 use super::comment::Comment;
+use super::decisions;
 use super::definition::{Definition, checked_name};
 use super::job::{Job, Stop};
 use super::maintain::Status;
-use super::recommend::{advise, parse_options};
+use super::recommend::{advise, optimal_share, parse_options};
 use super::rolling;
 use super::session::Session;
 use super::workload::Recorded;
@@ -96,7 +96,7 @@ impl Indexes {
             .unwrap_or_default()
     }
 
-    /// The share of what was asked lately whose plan was as good as any that could be had.
+    /// The share of what was asked lately that reads no more than it could.
     pub(super) async fn optimal_ratio(self: &Arc<Self>) -> Result<f64> {
         let engine = self.engine()?;
         let questions = self.questions(&engine, None)?;
@@ -105,16 +105,16 @@ impl Indexes {
         }
         let options = parse_options("{}")?;
         let mut session = self.session().await?;
-        let advice = advise(
-            &mut session.conn,
-            &engine,
-            questions,
-            &options,
-            &BTreeSet::new(),
-        )
+        let share = async {
+            let names = engine.target().table.clone();
+            let refused = decisions::refused(&mut session.conn, &names).await;
+            let conn = &mut session.conn;
+            let advice = advise(conn, &engine, questions, &options, &refused).await?;
+            optimal_share(&mut session.conn, &advice).await
+        }
         .await;
         session.close().await;
-        Ok(advice?.optimal)
+        share
     }
 
     pub(super) fn names(&self) -> Result<TableNames> {

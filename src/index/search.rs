@@ -1,5 +1,5 @@
-//! Which of the candidates together pay best: by benefit per byte, with another look at each before
-//! it is taken; then by exchanging and leaving out; all sets, where they are few.
+//! Which of the candidates together pay best: by benefit, and by benefit per byte or per what writing
+//! costs then, with another look at each before it is taken; then by exchanging and leaving out; all sets, where they are few.
 
 use std::collections::BTreeSet;
 
@@ -14,6 +14,8 @@ pub trait Costs {
     fn total(&mut self, config: &Config) -> impl Future<Output = Result<f64>> + Send;
     /// How large a candidate would be.
     fn size(&self, candidate: usize) -> f64;
+    /// What a candidate adds to what storing an event costs, as a share of it.
+    fn tax(&self, candidate: usize) -> f64;
     /// What an index must save at least.
     fn least(&self) -> f64;
 }
@@ -25,6 +27,19 @@ pub struct Budget {
     pub count: usize,
     /// Bytes.
     pub bytes: f64,
+    /// What all may add to what storing an event costs, as a share of it.
+    pub tax: f64,
+}
+
+/// What a candidate's benefit is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Per {
+    /// Nothing.
+    Index,
+    /// Its size.
+    Byte,
+    /// What writing costs with it.
+    Tax,
 }
 
 /// Sets that are all tried.
@@ -46,10 +61,12 @@ pub async fn search<C: Costs + Send>(
     candidates: usize,
     budget: Budget,
 ) -> Result<Config> {
-    let mut found = greedy(costs, candidates, budget, true).await?;
-    let plain = greedy(costs, candidates, budget, false).await?;
-    if costs.total(&plain).await? < costs.total(&found).await? {
-        found = plain;
+    let mut found = Config::new();
+    for per in [Per::Byte, Per::Index, Per::Tax] {
+        let other = greedy(costs, candidates, budget, per).await?;
+        if costs.total(&other).await? < costs.total(&found).await? {
+            found = other;
+        }
     }
     if candidates <= EXACT {
         found = exact(costs, candidates, budget, found).await?;
@@ -60,13 +77,14 @@ pub async fn search<C: Costs + Send>(
 fn fits<C: Costs>(costs: &C, config: &Config, budget: Budget) -> bool {
     config.len() <= budget.count
         && config.iter().map(|c| costs.size(*c)).sum::<f64>() <= budget.bytes
+        && config.iter().map(|c| costs.tax(*c)).sum::<f64>() <= budget.tax
 }
 
 async fn greedy<C: Costs + Send>(
     costs: &mut C,
     candidates: usize,
     budget: Budget,
-    by_size: bool,
+    per: Per,
 ) -> Result<Config> {
     let mut chosen = Config::new();
     let mut now = costs.total(&chosen).await?;
@@ -76,12 +94,10 @@ async fn greedy<C: Costs + Send>(
         let gain = now - costs.total(&Config::from([candidate])).await?;
         queue.push((gain, candidate, 0));
     }
-    let rank = |costs: &C, gain: f64, candidate: usize| {
-        if by_size {
-            gain / costs.size(candidate).max(8192.0).sqrt()
-        } else {
-            gain
-        }
+    let rank = |costs: &C, gain: f64, candidate: usize| match per {
+        Per::Index => gain,
+        Per::Byte => gain / costs.size(candidate).max(8192.0).sqrt(),
+        Per::Tax => gain / costs.tax(candidate).max(1e-3),
     };
     loop {
         let worth = worth(costs, now);

@@ -216,6 +216,11 @@ pub async fn begin_measuring(conn: &mut PgConnection, longest: &str) -> Result<(
     run(conn, &sql).await
 }
 
+/// Keeps the planner from a kind of step, by its setting, until the transaction ends.
+pub fn switch_off(setting: &'static str) -> String {
+    format!("SET LOCAL {setting} = off")
+}
+
 /// Ends it.
 pub async fn end_measuring(conn: &mut PgConnection) -> Result<()> {
     run(conn, "ROLLBACK").await

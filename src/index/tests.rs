@@ -194,6 +194,10 @@ impl Costs for Made {
     fn size(&self, candidate: usize) -> f64 {
         self.sizes[candidate]
     }
+
+    fn tax(&self, _: usize) -> f64 {
+        0.05
+    }
 }
 
 /// Xorshift: the same workloads each time.
@@ -236,6 +240,7 @@ async fn the_search_is_close_to_the_best_of_all_sets() {
         let budget = Budget {
             count: 4,
             bytes: 2.5e6,
+            tax: 0.25,
         };
         let found = search(&mut costs, candidates, budget).await.unwrap();
         assert!(found.len() <= budget.count);
@@ -254,4 +259,22 @@ async fn the_search_is_close_to_the_best_of_all_sets() {
         missed += u32::from(costs.cost(&found) > best * 1.05);
     }
     assert!(missed <= 20, "{missed} of 200 were more than 5 % off");
+}
+
+#[tokio::test]
+async fn the_search_keeps_to_what_writing_may_cost() {
+    let mut costs = Made {
+        served: vec![vec![10.0, 1000.0, 1000.0], vec![1000.0, 10.0, 1000.0]],
+        sizes: vec![1e6; 3],
+        writes: vec![1.0; 3],
+    };
+    let mut budget = Budget {
+        count: 3,
+        bytes: f64::INFINITY,
+        tax: 0.1,
+    };
+    let found = search(&mut costs, 3, budget).await.unwrap();
+    assert_eq!(found, Config::from([0, 1]));
+    budget.tax = 0.09;
+    assert_eq!(search(&mut costs, 3, budget).await.unwrap().len(), 1);
 }

@@ -1,6 +1,7 @@
 //! Builds what is recommended, and keeps what proves itself: by what the workload's own statements
 //! read before and after. What hurt one of them, or helped none, goes again, with the reason.
 
+mod mend;
 mod proof;
 mod run;
 
@@ -11,10 +12,12 @@ use serde_json::{Value as Wire, json};
 
 use self::proof::{measure, weighed};
 use self::run::{Outcome, Run};
+use super::catalog;
 use super::job::Job;
 use super::manage::Indexes;
-use super::recommend::{Options, parse_options};
+use super::recommend::{Options, parse_options, standing_tax};
 use super::workload::Question;
+use crate::exec::fault;
 use crate::model::Result;
 
 /// How long the builder's lock is waited for.
@@ -61,6 +64,7 @@ impl Indexes {
         job: &Arc<Job>,
     ) -> Result<Wire> {
         let engine = self.engine()?;
+        let names = engine.target().table.clone();
         let started = Instant::now();
         let _entered = self.enter(job)?;
         let mut session = self.session().await?;
@@ -69,8 +73,10 @@ impl Indexes {
                 session.lock_within(job, LOCK_WAIT).await?;
             }
             let mut run = Run {
-                names: engine.target().table.clone(),
+                names: names.clone(),
                 session: &mut session,
+                engine: &engine,
+                options,
                 by,
                 job,
                 outcome: Outcome::default(),
@@ -86,10 +92,13 @@ impl Indexes {
             if options.dry_run {
                 run.would(&advice);
             } else {
-                run.all(&advice, options, (&questions, &before), allowed)
-                    .await?;
+                run.all(&advice, (&questions, &before), allowed).await?;
             }
             let outcome = run.outcome;
+            let there = catalog::list(&mut session.conn, session.table.oid)
+                .await
+                .map_err(fault)?;
+            let tax = standing_tax(&there, &names, advice.rows);
             let after = if options.dry_run || outcome.created.is_empty() {
                 before.clone()
             } else {
@@ -98,13 +107,14 @@ impl Indexes {
             Ok((
                 advice,
                 outcome,
+                tax,
                 weighed(&questions, &before),
                 weighed(&questions, &after),
             ))
         }
         .await;
         self.finish(session, done.is_ok()).await;
-        let (advice, outcome, before, after) = done?;
+        let (advice, outcome, tax, before, after) = done?;
         Ok(json!({
             "created": outcome.created,
             "dropped": outcome.dropped,
@@ -113,6 +123,7 @@ impl Indexes {
             "skipped": outcome.skipped,
             "improvement": if before > 0.0 { (1.0 - after / before).max(0.0) } else { 0.0 },
             "duration": started.elapsed().as_secs_f64() * 1000.0,
+            "writeTax": tax,
             "recommendations": advice.to_json(),
         }))
     }

@@ -76,6 +76,29 @@ pub(super) fn weighed(questions: &[Question], measured: &[Measured]) -> f64 {
         .sum()
 }
 
+/// Why a question is worse off; `None` where it is not.
+fn harm(question: &Question, was: &Measured, is: &Measured) -> Option<String> {
+    let fingerprint = &question.fingerprint;
+    match (was.blocks, is.blocks) {
+        (Some(was), Some(is)) if is > was * WORSE && is - was > WORSE_BLOCKS => Some(format!(
+            "the query {fingerprint} read {is:.0} blocks with it, and {was:.0} without"
+        )),
+        (Some(_), None) => Some(format!("the query {fingerprint} took too long with it")),
+        _ => None,
+    }
+}
+
+/// The questions that are worse off.
+pub(super) fn hurt(
+    questions: &[Question],
+    before: &[Measured],
+    after: &[Measured],
+) -> Vec<Question> {
+    let each = questions.iter().zip(before).zip(after);
+    let hurt = each.filter(|((question, was), is)| harm(question, was, is).is_some());
+    hurt.map(|((question, _), _)| question.clone()).collect()
+}
+
 /// The first of these indexes that is a mistake, and why, by what was read before there was any of
 /// them and is read with all. The most useful of them come first; `None` where all prove themselves.
 pub(super) fn mistake(
@@ -85,15 +108,8 @@ pub(super) fn mistake(
     new: &[String],
 ) -> Option<(String, String)> {
     for ((question, was), is) in questions.iter().zip(before).zip(after) {
-        let why = match (was.blocks, is.blocks) {
-            (Some(was), Some(is)) if is > was * WORSE && is - was > WORSE_BLOCKS => format!(
-                "the query {} read {is:.0} blocks with it, and {was:.0} without",
-                question.fingerprint
-            ),
-            (Some(_), None) => {
-                format!("the query {} took too long with it", question.fingerprint)
-            }
-            _ => continue,
+        let Some(why) = harm(question, was, is) else {
+            continue;
         };
         // Where it used none of them, or took too long to tell: statistics on an index's expression
         // change plans as well, and what is left goes one after the other.

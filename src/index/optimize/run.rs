@@ -18,8 +18,9 @@ use super::super::session::Session;
 use super::super::store;
 use super::super::workload::Question;
 use super::Allowed;
-use super::proof::{Measured, measure, mistake};
-use crate::exec::fault;
+use super::mend::MENDS;
+use super::proof::{Measured, hurt, measure, mistake};
+use crate::exec::{Engine, fault};
 use crate::model::{Error, Result, table::TableNames};
 
 /// What a run came to.
@@ -36,9 +37,43 @@ pub(super) struct Outcome {
 /// trial, because its process died, goes with the next run.
 const ON_TRIAL: &str = "trial";
 
+/// A candidate that is built and has to prove itself.
+pub(super) struct Trial {
+    pub(super) candidate: Candidate,
+    /// Indexes that it makes up for.
+    replaces: Vec<String>,
+    reason: String,
+}
+
+impl Trial {
+    /// One that was put in, for this reason.
+    pub(super) fn new(candidate: Candidate, reason: &str) -> Self {
+        Self {
+            candidate,
+            replaces: Vec::new(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// What is recommended.
+    pub(super) fn of(Creation { candidate, told }: &Creation) -> Self {
+        let replaces = told["replaces"].as_array().into_iter().flatten();
+        Self {
+            candidate: candidate.clone(),
+            replaces: replaces
+                .filter_map(Wire::as_str)
+                .map(str::to_owned)
+                .collect(),
+            reason: told["reasons"][0].as_str().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
 /// A run under way.
 pub(super) struct Run<'a> {
     pub(super) session: &'a mut Session,
+    pub(super) engine: &'a Engine,
+    pub(super) options: &'a Options,
     pub(super) names: TableNames,
     pub(super) by: &'static str,
     pub(super) job: &'a Job,
@@ -84,34 +119,19 @@ impl Run<'_> {
     pub(super) async fn all(
         &mut self,
         advice: &Advice,
-        options: &Options,
         (questions, before): (&[Question], &[Measured]),
         allowed: Allowed,
     ) -> Result<()> {
-        let planted = self.planted(options).await?;
-        let mut to_build: Vec<(&Candidate, Vec<String>, String)> = (advice.create.iter())
-            .map(|Creation { candidate, told }| {
-                let replaces = told["replaces"].as_array().into_iter().flatten();
-                let replaces = replaces
-                    .filter_map(Wire::as_str)
-                    .map(str::to_owned)
-                    .collect();
-                let reason = told["reasons"][0].as_str().unwrap_or_default().to_owned();
-                (candidate, replaces, reason)
-            })
-            .collect();
-        to_build.extend(
-            planted
-                .iter()
-                .map(|candidate| (candidate, Vec::new(), "planted".to_owned())),
-        );
+        let planted = self.planted().await?;
+        let planted = planted.into_iter().map(|one| Trial::new(one, "planted"));
+        let to_build = advice.create.iter().map(Trial::of).chain(planted);
         let mut built = Vec::new();
         let kept = async {
-            for (candidate, replaces, reason) in to_build {
+            for trial in to_build {
                 if !allowed.create {
-                    self.skip(&candidate.definition.name, "autoCreate is off");
-                } else if self.build(candidate).await? {
-                    built.push((candidate, replaces, reason));
+                    self.skip(&trial.candidate.definition.name, "autoCreate is off");
+                } else if self.build(&trial.candidate).await? {
+                    built.push(trial);
                 }
             }
             self.prove(built, questions, before, allowed).await
@@ -142,26 +162,36 @@ impl Run<'_> {
     }
 
     /// Keeps what proves itself. All are looked at together: what one lures the planner into, another
-    /// may make up for.
+    /// may make up for, and where none does, one is looked for before any is taken back.
     async fn prove(
         &mut self,
-        mut built: Vec<(&Candidate, Vec<String>, String)>,
+        mut built: Vec<Trial>,
         questions: &[Question],
         before: &[Measured],
         allowed: Allowed,
     ) -> Result<()> {
+        let mut mended = 0;
         while !built.is_empty() {
             let new: Vec<_> = (built.iter())
-                .map(|(candidate, ..)| candidate.definition.name.clone())
+                .map(|trial| trial.candidate.definition.name.clone())
                 .collect();
             let after = self.measured(questions).await?;
+            let hurt = hurt(questions, before, &after);
+            if !hurt.is_empty() && mended < MENDS {
+                mended += 1;
+                let more = self.mend(hurt, built.len()).await?;
+                if !more.is_empty() {
+                    built.extend(more);
+                    continue;
+                }
+            }
             let Some((name, why)) = mistake(questions, before, &after, &new) else {
                 break;
             };
             let Some(place) = new.iter().position(|one| *one == name) else {
                 break;
             };
-            let (candidate, ..) = built.remove(place);
+            let Trial { candidate, .. } = built.remove(place);
             self.job.phase(format!("reverting {name}"));
             self.note("reverted", &name, &candidate.body, &why).await?;
             let schema = self.names.schema.clone();
@@ -170,16 +200,25 @@ impl Run<'_> {
                 .reverted
                 .push(json!({ "name": name, "reason": why }));
         }
-        for (candidate, replaces, reason) in built {
+        let standing = catalog::list(&mut self.session.conn, self.session.table.oid)
+            .await
+            .map_err(fault)?;
+        for trial in built {
+            let Trial {
+                candidate,
+                replaces,
+                reason,
+            } = &trial;
             let name = &candidate.definition.name;
+            let built = standing.iter().find(|index| index.name == *name);
             let comment = Comment {
                 by: self.by.to_owned(),
-                cutoff: None,
+                cutoff: built.and_then(catalog::Listed::ours).and_then(|c| c.cutoff),
                 definition: candidate.definition.wire.clone(),
             };
             let stays = store::comment(&self.names.schema, name, &comment.to_text());
             self.session.briefly(&stays, self.job).await?;
-            self.note("created", name, &candidate.body, &reason).await?;
+            self.note("created", name, &candidate.body, reason).await?;
             self.outcome.created.push(name.clone());
             for replaced in replaces.iter().filter(|_| allowed.drop) {
                 let why = format!("{name} serves what it served");
@@ -197,10 +236,10 @@ impl Run<'_> {
     }
 
     /// What tests have put in, unless it was tried before.
-    async fn planted(&mut self, options: &Options) -> Result<Vec<Candidate>> {
+    async fn planted(&mut self) -> Result<Vec<Candidate>> {
         let refused = decisions::refused(&mut self.session.conn, &self.names).await;
         let mut all = Vec::new();
-        for wire in &options.planted {
+        for wire in &self.options.planted {
             let definition = Definition::parse(wire, &self.names, &columns(&self.names))?;
             let body = definition.body(&self.names, None);
             if refused.contains(&body) {
@@ -219,7 +258,7 @@ impl Run<'_> {
     }
 
     /// Builds one. False where that could not be.
-    async fn build(&mut self, candidate: &Candidate) -> Result<bool> {
+    pub(super) async fn build(&mut self, candidate: &Candidate) -> Result<bool> {
         let name = &candidate.definition.name;
         self.job.phase(format!("building {name}"));
         let built = build_definition(

@@ -1,7 +1,9 @@
 //! What would pay: candidates weighed against each other, and what is there against what is needed.
 
+mod optimal;
 mod options;
 mod served;
+mod tax;
 mod weigh;
 
 use std::sync::Arc;
@@ -18,8 +20,10 @@ use super::whatif;
 use super::workload::{self, Question};
 use crate::exec::Engine;
 use crate::model::{Error, Result};
+pub use optimal::share as optimal_share;
 pub use options::{Options, parse_options};
 pub use served::normal;
+pub use tax::standing as standing_tax;
 pub use weigh::advise;
 
 /// A recommendation that builds something, with what it is about.
@@ -38,8 +42,21 @@ pub struct Advice {
     pub create: Vec<Creation>,
     /// To be dropped or rebuilt, as the API tells it.
     pub other: Vec<Wire>,
-    /// The share of what is asked whose plan was as good as any, by how often it is asked.
-    pub optimal: f64,
+    /// What was asked, with what it costs as things are, and with what is to be built.
+    pub judged: Vec<Judged>,
+    /// Events in the table.
+    pub rows: f64,
+}
+
+/// A question, and what the planner says of it.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The question.
+    pub question: Question,
+    /// What it costs as things are.
+    pub now: f64,
+    /// What it would cost.
+    pub then: f64,
 }
 
 impl Advice {

@@ -12,6 +12,9 @@ use crate::model::{
 /// Indexes that are recommended at once, unless another number is asked for.
 const MOST: u64 = 10;
 
+/// What all of them may add to what storing an event costs, as a share of it, likewise.
+const MOST_TAX: f64 = 0.25;
+
 /// What is asked of recommending and of optimizing.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -37,7 +40,14 @@ impl Options {
         known_keys(
             members,
             &root,
-            &["maxIndexes", "maxBytes", "dryRun", "hypopg", "planted"],
+            &[
+                "maxIndexes",
+                "maxBytes",
+                "maxWriteTax",
+                "dryRun",
+                "hypopg",
+                "planted",
+            ],
         )?;
         let number = |key: &str| -> Result<Option<u64>> {
             members
@@ -45,12 +55,19 @@ impl Options {
                 .map(|w| whole(w, &root.key(key)))
                 .transpose()
         };
+        let tax = match members.get("maxWriteTax") {
+            None => MOST_TAX,
+            Some(wire) => wire.as_f64().filter(|share| *share >= 0.0).ok_or_else(|| {
+                Error::invalid(root.key("maxWriteTax"), "must be a share, such as 0.25")
+            })?,
+        };
         let flag =
             |key: &str, default: bool| members.get(key).and_then(Wire::as_bool).unwrap_or(default);
         Ok(Self {
             budget: Budget {
                 count: usize::try_from(number("maxIndexes")?.unwrap_or(MOST)).unwrap_or(usize::MAX),
                 bytes: number("maxBytes")?.map_or(f64::INFINITY, |n| n as f64),
+                tax,
             },
             dry_run: flag("dryRun", false),
             hypopg: flag("hypopg", true),

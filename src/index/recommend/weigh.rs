@@ -8,12 +8,13 @@ use sqlx::PgConnection;
 use super::super::candidates::candidates;
 use super::super::catalog;
 use super::super::definition::Method;
-use super::super::search::{Config, search};
+use super::super::search::{Budget, Config, search};
 use super::super::store;
 use super::super::whatif::{self, WhatIf};
 use super::super::workload::Question;
 use super::served::is_served;
-use super::{Advice, Creation, Options};
+use super::tax::standing;
+use super::{Advice, Creation, Judged, Options};
 use crate::exec::{Engine, fault};
 use crate::model::{Result, table::TableNames};
 use crate::sql::Target;
@@ -43,10 +44,7 @@ pub async fn advise(
     let target = engine.target();
     let questions = heaviest(questions);
     if questions.is_empty() {
-        return Ok(Advice {
-            optimal: 1.0,
-            ..Advice::default()
-        });
+        return Ok(Advice::default());
     }
     let weighed = weigh(conn, &target, &questions, options, refused).await;
     // Whatever happened inside is undone.
@@ -72,16 +70,20 @@ async fn weigh(
     });
     let count = all.len();
     let mut whatif = WhatIf::new(conn, target, questions, all, size, options.hypopg).await?;
-    let chosen = search(&mut whatif, count, options.budget).await?;
+    let budget = Budget {
+        tax: options.budget.tax - standing(&there, names, size.rows),
+        ..options.budget
+    };
+    let chosen = search(&mut whatif, count, budget).await?;
     whatif.settle(&chosen).await?;
     let mut create = Vec::new();
-    let mut optimal = 0.0;
-    let total: f64 = questions.iter().map(|q| q.weight).sum();
+    let mut judged = Vec::new();
     for (place, question) in questions.iter().enumerate() {
-        let best = whatif.question(place, &chosen).await?;
-        if whatif.base(place) <= best.mul_add(1.05, 1.0) {
-            optimal += question.weight / total;
-        }
+        judged.push(Judged {
+            question: question.clone(),
+            now: whatif.base(place),
+            then: whatif.question(place, &chosen).await?,
+        });
     }
     for place in &chosen {
         create.push(told(&mut whatif, names, questions, &chosen, *place).await?);
@@ -96,7 +98,8 @@ async fn weigh(
     Ok(Advice {
         create,
         other: Vec::new(),
-        optimal,
+        judged,
+        rows: size.rows,
     })
 }
 
@@ -182,6 +185,7 @@ async fn told(
         "improvement": improvement,
         "estimatedSizeBytes": figures.bytes.round(),
         "writeCostBytesPerEvent": figures.write.round(),
+        "writeTax": figures.tax,
         "method": tier.word(),
         "queries": queries,
         "reasons": reasons,

@@ -16,6 +16,27 @@ const FIGURE_ROWS: u32 = 8_000;
 /// A btree's entry may not be longer.
 const LONGEST_KEY: f64 = 2_000.0;
 
+/// Microseconds of storing an event in batches of a thousand, with the primary key alone; and what an
+/// entry of an index adds, as measured (`bench/story.mjs`): more where it goes anywhere rather than
+/// behind the last, and for each byte; and what is looked at whether or not there is an entry.
+const EVENT: f64 = 40.0;
+const ENTRY: f64 = 2.5;
+const ANYWHERE: f64 = 1.0;
+const BYTE: f64 = 0.02;
+const LOOK: f64 = 0.3;
+/// The same of all of an event's entries in GIN.
+const CONTENT: f64 = 6.0;
+
+/// What indexing adds to storing an event, as a share of that.
+pub fn tax(method: Method, share: f64, width: f64, in_order: bool) -> f64 {
+    let entry = match method {
+        Method::Brin => 0.0,
+        Method::Gin => CONTENT,
+        _ => BYTE.mul_add(width, ENTRY) + if in_order { 0.0 } else { ANYWHERE },
+    };
+    entry.mul_add(share.min(1.0), LOOK) / EVENT
+}
+
 /// What is known of a candidate.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Figures {
@@ -25,6 +46,8 @@ pub struct Figures {
     pub write: f64,
     /// The share of events that it has an entry for.
     pub share: f64,
+    /// What it adds to what storing an event costs, as a share of it.
+    pub tax: f64,
     /// Whether a value does not fit into it, or it is not worth having.
     pub unfit: bool,
 }
@@ -96,6 +119,8 @@ impl WhatIf<'_> {
                 figures.unfit |= definition.method == Method::Btree && longest > LONGEST_KEY;
             }
             let share = found.next().unwrap_or(1.0).max(1e-4);
+            let in_order = candidate.first == "timestamp";
+            figures.tax = tax(definition.method, share, width, in_order);
             *figures = match definition.method {
                 // As measured: see the migrations' README and the design.
                 Method::Brin => Figures {

@@ -27,8 +27,8 @@ use crate::exec::fault;
 use crate::model::{Result, table::TableNames};
 use crate::sql::Target;
 pub use catalog::{Size, extension};
-pub use explain::{buffers, cost};
-pub use figures::{Figures, data};
+pub use explain::{buffers, cost, shape};
+pub use figures::{Figures, data, tax};
 
 /// Sets whose costs follow from nothing that is known, and are asked for one by one.
 const PATIENCE: u32 = 200;
@@ -160,7 +160,7 @@ impl<'a> WhatIf<'a> {
         // Nothing says how often events are stored: once for each question.
         whatif.writes = questions.iter().map(|q| q.weight).sum();
         let gin = (whatif.candidates.iter()).any(|c| c.definition.method == Method::Gin);
-        if whatif.hypopg.is_none() || gin {
+        if gin || whatif.hypopg.is_none() && !whatif.candidates.is_empty() {
             // Outside of the transaction, since VACUUM is: see `make_clones`.
             run(whatif.conn, catalog::ROLLBACK).await?;
             whatif.make_clones().await?;
@@ -348,6 +348,10 @@ impl Costs for WhatIf<'_> {
         // A page for each time that a question is asked.
         let weight: f64 = self.questions.iter().map(|q| q.weight).sum();
         RANDOM_PAGE * weight / self.questions.len().max(1) as f64
+    }
+
+    fn tax(&self, candidate: usize) -> f64 {
+        self.figures[candidate].tax
     }
 
     fn size(&self, candidate: usize) -> f64 {
