@@ -32,7 +32,9 @@ const own = async () =>
 async function clear() {
   for (const name of await own()) await database.admin.query(`DROP INDEX ${name}`)
   await database.admin.query('DROP TABLE IF EXISTS events_index_decisions')
+  for (const name of await statistics()) await database.admin.query(`DROP STATISTICS ${name}`)
 }
+const statistics = () => server(`SELECT stxname::text FROM pg_statistic_ext WHERE stxrelid = 'events'::regclass`)
 const issue = (id: string) =>
   client
     .query()
@@ -267,6 +269,13 @@ describe('optimizeIndexes', () => {
     ]
     const patterns = [pattern(slowed, 1), pattern(helped, 1)]
     try {
+      // The statistics that would mend it are there already, and say nothing.
+      await inside.optimize(patterns, { planted, maxIndexes: 0 })
+      const [name] = await statistics()
+      await database.admin.query(`DROP STATISTICS ${name}; DROP INDEX lures; DROP TABLE events_index_decisions`)
+      await database.admin.query(
+        `CREATE STATISTICS ${name} ON (data->'n') FROM events; ALTER STATISTICS ${name} SET STATISTICS 0`
+      )
       const before = await blocks(slowed)
       const done = await inside.optimize(patterns, { planted, maxIndexes: 0 })
       expect(done).toMatchObject({
@@ -292,10 +301,10 @@ describe('optimizeIndexes', () => {
     }
   })
 
-  it('looks for what makes up for a harm before it takes back what helps', { timeout: 60_000 }, async () => {
+  it('tells the planner how rare a value is before it takes back what helps', { timeout: 60_000 }, async () => {
     await clear()
     await database.admin.query('DROP INDEX idx_events_timestamp')
-    // As above, among so much else that neither is worth an index at first.
+    // Ten events, which come last; without statistics the planner takes them for a third of all.
     const slowed = client
       .query()
       .where({ where: { field: 'data.n', op: 'lt', value: 10 } })
@@ -312,15 +321,16 @@ describe('optimizeIndexes', () => {
         storageParams: { fillfactor: 40 }
       }
     ]
-    const patterns = [pattern(client.query().toQuery(), 1000), pattern(slowed, 1), pattern(helped, 1)]
+    const patterns = [pattern(slowed, 1), pattern(helped, 1)]
     try {
       const before = await blocks(slowed)
-      const done = await inside.optimize(patterns, { planted })
-      expect(done).toMatchObject({ created: ['lures', expect.stringContaining('data_n')], reverted: [] })
-      expect(await blocks(slowed)).toBeLessThan(before / 3)
+      const done = await inside.optimize(patterns, { planted, maxIndexes: 0 })
+      expect(done).toMatchObject({ created: ['lures'], reverted: [] })
+      expect(await statistics()).toHaveLength(1)
+      expect(await blocks(slowed)).toBeLessThan(before * 1.02)
       expect(await blocks(helped)).toBeLessThan(10)
-      expect(done.writeTax).toBeGreaterThan(0.1)
-      expect(done.writeTax).toBeLessThan(0.25)
+      expect(done.writeTax).toBeGreaterThan(0.02)
+      expect(done.writeTax).toBeLessThan(0.1)
     } finally {
       await clear()
       await database.admin.query('CREATE INDEX IF NOT EXISTS idx_events_timestamp ON events ("timestamp", event_id)')

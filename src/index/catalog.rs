@@ -305,6 +305,17 @@ pub async fn list(conn: &mut PgConnection, table: Oid) -> Result<Vec<Listed>> {
         .collect()
 }
 
+/// Whether there are statistics of this name on a table.
+pub async fn has_statistics(conn: &mut PgConnection, table: Oid, name: &str) -> Result<bool> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM pg_statistic_ext WHERE stxrelid = $1 AND stxname = $2)",
+    )
+    .bind(table)
+    .bind(name)
+    .fetch_one(conn)
+    .await
+}
+
 /// The process id of a connection's backend.
 pub async fn backend(conn: &mut PgConnection) -> Result<i32> {
     sqlx::query_scalar("SELECT pg_backend_pid()")

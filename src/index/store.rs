@@ -101,6 +101,11 @@ pub fn analyze(table: &str) -> String {
     format!("ANALYZE {table}")
 }
 
+/// Has the server keep statistics of an expression, which is in parentheses. Names are quoted.
+pub fn create_statistics(name: &str, table: &str, expression: &str) -> String {
+    format!("CREATE STATISTICS {name} ON {expression} FROM {table}")
+}
+
 /// Runs statements by the simple protocol.
 pub async fn run(conn: &mut PgConnection, sql: &str) -> Result<()> {
     sqlx::raw_sql(AssertSqlSafe(sql))

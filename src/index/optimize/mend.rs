@@ -1,41 +1,43 @@
 //! What is worse off with what was built: an index in the order of time helps many questions, and
-//! lures the planner into reading by it where another index would be needed. That one is looked for,
-//! before the many lose theirs.
+//! lures the planner into reading by it where it takes a rare tag for a common one. So it is told how
+//! common each is, by statistics on the expressions, before the many lose theirs.
 
-use super::super::decisions;
-use super::super::recommend::{Options, advise};
-use super::super::search::Budget;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::super::candidates::sparse_fields;
+use super::super::catalog;
+use super::super::store;
 use super::super::workload::Question;
-use super::run::{Run, Trial};
+use super::run::Run;
+use crate::exec::fault;
 use crate::model::Result;
-
-/// How often a run looks for what makes up for a harm.
-pub(super) const MENDS: u32 = 2;
+use crate::sql::index_expression;
 
 impl Run<'_> {
-    /// Builds what would help these questions, now that so many are built; answers what it did build.
-    pub(super) async fn mend(&mut self, hurt: Vec<Question>, built: usize) -> Result<Vec<Trial>> {
-        let budget = Budget {
-            count: self.options.budget.count.saturating_sub(built),
-            ..self.options.budget
-        };
-        if budget.count == 0 {
-            return Ok(Vec::new());
-        }
-        self.job.phase("weighing what would mend a harm");
-        let options = Options {
-            budget,
-            ..self.options.clone()
-        };
-        let refused = decisions::refused(&mut self.session.conn, &self.names).await;
-        let conn = &mut self.session.conn;
-        let advice = advise(conn, self.engine, hurt, &options, &refused).await?;
-        let mut more = Vec::new();
-        for one in &advice.create {
-            if self.build(&one.candidate).await? {
-                more.push(Trial::of(one));
+    /// Has statistics kept of the expressions that these questions compare. False where they are.
+    pub(super) async fn mend(&mut self, hurt: &[Question]) -> Result<bool> {
+        let mut new = false;
+        for field in sparse_fields(hurt, &self.names) {
+            let expression = index_expression(&field, &self.names);
+            let hash = xxh3_64(expression.as_bytes()) & 0xffff_ffff;
+            let name = self.names.derived("stat_", &format!("_{hash:08x}"));
+            let conn = &mut self.session.conn;
+            let known = catalog::has_statistics(conn, self.session.table.oid, &name).await;
+            if known.map_err(fault)? {
+                continue;
+            }
+            let (quoted, table) = (self.names.beside(&name), self.names.quoted());
+            let sql = store::create_statistics(&quoted, &table, &expression);
+            match self.session.slowly(&sql, self.job).await {
+                Ok(()) => new = true,
+                Err(error) if self.job.is_stopped().is_some() => return Err(error),
+                Err(error) if !self.session.alive().await => return Err(error),
+                // The planner goes on guessing.
+                Err(error) => {
+                    tracing::debug!(target: "tamma_events::indexes", %error, "no statistics of an expression");
+                }
             }
         }
-        Ok(more)
+        Ok(new)
     }
 }

@@ -75,7 +75,6 @@ impl Indexes {
             let mut run = Run {
                 names: names.clone(),
                 session: &mut session,
-                engine: &engine,
                 options,
                 by,
                 job,

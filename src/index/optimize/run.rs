@@ -18,9 +18,8 @@ use super::super::session::Session;
 use super::super::store;
 use super::super::workload::Question;
 use super::Allowed;
-use super::mend::MENDS;
 use super::proof::{Measured, hurt, measure, mistake};
-use crate::exec::{Engine, fault};
+use crate::exec::fault;
 use crate::model::{Error, Result, table::TableNames};
 
 /// What a run came to.
@@ -38,8 +37,8 @@ pub(super) struct Outcome {
 const ON_TRIAL: &str = "trial";
 
 /// A candidate that is built and has to prove itself.
-pub(super) struct Trial {
-    pub(super) candidate: Candidate,
+struct Trial {
+    candidate: Candidate,
     /// Indexes that it makes up for.
     replaces: Vec<String>,
     reason: String,
@@ -47,7 +46,7 @@ pub(super) struct Trial {
 
 impl Trial {
     /// One that was put in, for this reason.
-    pub(super) fn new(candidate: Candidate, reason: &str) -> Self {
+    fn new(candidate: Candidate, reason: &str) -> Self {
         Self {
             candidate,
             replaces: Vec::new(),
@@ -56,7 +55,7 @@ impl Trial {
     }
 
     /// What is recommended.
-    pub(super) fn of(Creation { candidate, told }: &Creation) -> Self {
+    fn of(Creation { candidate, told }: &Creation) -> Self {
         let replaces = told["replaces"].as_array().into_iter().flatten();
         Self {
             candidate: candidate.clone(),
@@ -72,7 +71,6 @@ impl Trial {
 /// A run under way.
 pub(super) struct Run<'a> {
     pub(super) session: &'a mut Session,
-    pub(super) engine: &'a Engine,
     pub(super) options: &'a Options,
     pub(super) names: TableNames,
     pub(super) by: &'static str,
@@ -162,7 +160,7 @@ impl Run<'_> {
     }
 
     /// Keeps what proves itself. All are looked at together: what one lures the planner into, another
-    /// may make up for, and where none does, one is looked for before any is taken back.
+    /// may make up for, or what the planner is told of the values.
     async fn prove(
         &mut self,
         mut built: Vec<Trial>,
@@ -170,20 +168,14 @@ impl Run<'_> {
         before: &[Measured],
         allowed: Allowed,
     ) -> Result<()> {
-        let mut mended = 0;
         while !built.is_empty() {
             let new: Vec<_> = (built.iter())
                 .map(|trial| trial.candidate.definition.name.clone())
                 .collect();
             let after = self.measured(questions).await?;
             let hurt = hurt(questions, before, &after);
-            if !hurt.is_empty() && mended < MENDS {
-                mended += 1;
-                let more = self.mend(hurt, built.len()).await?;
-                if !more.is_empty() {
-                    built.extend(more);
-                    continue;
-                }
+            if !hurt.is_empty() && self.mend(&hurt).await? {
+                continue;
             }
             let Some((name, why)) = mistake(questions, before, &after, &new) else {
                 break;
@@ -258,7 +250,7 @@ impl Run<'_> {
     }
 
     /// Builds one. False where that could not be.
-    pub(super) async fn build(&mut self, candidate: &Candidate) -> Result<bool> {
+    async fn build(&mut self, candidate: &Candidate) -> Result<bool> {
         let name = &candidate.definition.name;
         self.job.phase(format!("building {name}"));
         let built = build_definition(

@@ -2,12 +2,13 @@
 //! as they could be planned with the indexes that are there, and by what those would spare that are
 //! recommended.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use sqlx::PgConnection;
 
 use super::super::store;
-use super::super::whatif::{buffers, shape};
+use super::super::whatif::{buffers, price};
 use super::super::workload::Question;
 use super::{Advice, Judged};
 use crate::exec::fault;
@@ -60,20 +61,20 @@ fn is_optimal(judged: &Judged, read: Option<(f64, f64)>) -> bool {
     own <= least.min(promised) * WITHIN
 }
 
-/// What a question reads by its own plan, and by the best of the plans that could be had. `None` where
-/// its own takes too long.
+/// What a question reads by the indexes of its own plan, and by the best of the others that could be
+/// had. `None` where its own takes too long.
 async fn reads(conn: &mut PgConnection, question: &Question) -> Result<Option<(f64, f64)>> {
-    let mut shapes = vec![planned(conn, question, &[]).await?];
+    let mut seen = vec![used(conn, question, &[]).await?];
     let Some(own) = executed(conn, question, &[]).await? else {
         return Ok(None);
     };
     let mut least = own;
     for off in KEPT_FROM {
-        let shape = planned(conn, question, off).await?;
-        if shapes.contains(&shape) {
+        let indexes = used(conn, question, off).await?;
+        if seen.contains(&indexes) {
             continue;
         }
-        shapes.push(shape);
+        seen.push(indexes);
         if let Some(blocks) = executed(conn, question, off).await? {
             least = least.min(blocks);
         }
@@ -91,15 +92,15 @@ async fn begin(conn: &mut PgConnection, off: &[&'static str]) -> Result<()> {
     Ok(())
 }
 
-async fn planned(
+async fn used(
     conn: &mut PgConnection,
     question: &Question,
     off: &[&'static str],
-) -> Result<u64> {
+) -> Result<BTreeSet<String>> {
     begin(conn, off).await?;
-    let shape = shape(conn, &question.statement).await;
+    let price = price(conn, &question.statement).await;
     store::end_measuring(conn).await.map_err(fault)?;
-    shape
+    Ok(price?.used)
 }
 
 async fn executed(

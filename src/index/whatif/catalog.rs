@@ -31,11 +31,6 @@ pub async fn extension(conn: &mut PgConnection, name: &str) -> Result<Option<Str
     Ok(schema.map(|schema| quote_ident(&schema)))
 }
 
-/// Statistics on an expression, which is in parentheses. Names are quoted.
-pub fn statistics(name: &str, table: &str, expression: &str) -> String {
-    format!("CREATE STATISTICS {name} ON {expression} FROM {table}")
-}
-
 /// Makes a hypothetical index, and tells its name and size.
 pub async fn hypothetical(
     conn: &mut PgConnection,

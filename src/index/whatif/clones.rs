@@ -103,7 +103,8 @@ impl WhatIf<'_> {
             for (place, expression) in expressions.iter().enumerate() {
                 let known = quote_ident(&format!("{name}_known_{place}"));
                 let (known, clone) = (format!("pg_temp.{known}"), clone.target.table.quoted());
-                attempted(self.conn, &catalog::statistics(&known, &clone, expression)).await;
+                let sql = store::create_statistics(&known, &clone, expression);
+                attempted(self.conn, &sql).await;
             }
             run(self.conn, &catalog::analyze(name)).await?;
             self.clones.push(clone);

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Wire;
 use sqlx::{PgConnection, Row, types::Json};
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::exec::{arguments, fault, sql_text};
 use crate::model::{Error, Result};
@@ -129,26 +128,6 @@ fn collect(node: &Wire, used: &mut BTreeSet<String>) {
     for child in node["Plans"].as_array().into_iter().flatten() {
         collect(child, used);
     }
-}
-
-/// What tells plans of a statement apart.
-///
-/// # Errors
-/// The server's.
-pub async fn shape(conn: &mut PgConnection, statement: &Statement) -> Result<u64> {
-    let told = plan(conn, statement, false).await?;
-    let mut steps = Vec::new();
-    outline(&told["Plan"], &mut steps);
-    Ok(xxh3_64(steps.join("|").as_bytes()))
-}
-
-fn outline(node: &Wire, steps: &mut Vec<String>) {
-    let word = |key: &str| node[key].as_str().unwrap_or_default();
-    steps.push(format!("{} {}", word("Node Type"), word("Index Name")));
-    for child in node["Plans"].as_array().into_iter().flatten() {
-        outline(child, steps);
-    }
-    steps.push(String::new());
 }
 
 /// Runs a statement and tells how many blocks it looked at, wherever they were, and by which indexes.

@@ -20,9 +20,9 @@ const LONGEST_KEY: f64 = 2_000.0;
 /// entry of an index adds, as measured (`bench/story.mjs`): more where it goes anywhere rather than
 /// behind the last, and for each byte; and what is looked at whether or not there is an entry.
 const EVENT: f64 = 40.0;
-const ENTRY: f64 = 2.5;
-const ANYWHERE: f64 = 1.0;
-const BYTE: f64 = 0.02;
+const ENTRY: f64 = 1.0;
+const ANYWHERE: f64 = 2.0;
+const BYTE: f64 = 0.015;
 const LOOK: f64 = 0.3;
 /// The same of all of an event's entries in GIN.
 const CONTENT: f64 = 6.0;

@@ -27,7 +27,7 @@ use crate::exec::fault;
 use crate::model::{Result, table::TableNames};
 use crate::sql::Target;
 pub use catalog::{Size, extension};
-pub use explain::{buffers, cost, shape};
+pub use explain::{buffers, cost, price};
 pub use figures::{Figures, data, tax};
 
 /// Sets whose costs follow from nothing that is known, and are asked for one by one.

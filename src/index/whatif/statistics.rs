@@ -44,7 +44,7 @@ impl WhatIf<'_> {
         let mut all: Vec<_> = (expressions.iter().enumerate())
             .map(|(number, sql)| {
                 let name = self.names.beside(&format!("tamma~whatif~{number}"));
-                catalog::statistics(&name, &table, sql)
+                store::create_statistics(&name, &table, sql)
             })
             .collect();
         all.push(store::analyze(&table));
