@@ -141,16 +141,14 @@ impl Making<'_> {
             named.push_str(of.unwrap_or_default());
         }
         let first = field_of(&keys[0].path).to_owned();
-        // Events without the field are left out, where there are many of them: no comparison finds them.
+        self.add(wire.clone(), &named, &first);
+        // Events without the field are left out, where there are many of them.
         let head = &keys[0];
         let present = self.data.present.get(&head.path).copied().unwrap_or(1.0);
-        let compared = asked.equal.contains(head) || asked.listed.contains(head);
-        if condition.is_none() && present < 0.8 && compared {
+        if condition.is_none() && present < 0.8 && asked.equal.contains(head) {
             let mut sparse = wire.clone();
             sparse["where"] = json!({ "field": head.path, "op": "exists", "value": true });
             self.add(sparse, &format!("{named}_present"), &first);
-        } else {
-            self.add(wire.clone(), &named, &first);
         }
         // Whole columns alone can be answered from the index.
         if let Some(output) = &asked.output
