@@ -22,7 +22,7 @@ const EACH: &str = "2s";
 const ALL: Duration = Duration::from_secs(20);
 
 /// What the planner is kept from, so that it tells of its other plans.
-const KEPT_FROM: [&[&'static str]; 5] = [
+const KEPT_FROM: [&[&str]; 5] = [
     &["enable_seqscan"],
     &["enable_bitmapscan"],
     &["enable_indexscan", "enable_indexonlyscan"],
