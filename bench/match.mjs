@@ -168,12 +168,34 @@ async function whole(context) {
           ...(context.quick ? {} : { atLeast: rare ? atLeast * 10 : atLeast })
         })
       }
+      if (!rare) await upToDate(context, client, rows)
     } finally {
       await client.close()
       await admin.end()
       await context.drop(url)
     }
   }
+}
+
+/** A kept answer after one new event, which is not timed, beside the whole run. */
+async function upToDate(context, client, rows) {
+  const query = client.query().sequence(SEQUENCE).limit(1)
+  const cached = client.query().sequence(SEQUENCE).limit(1).cache({ consistency: 'strict' })
+  await cached.execute()
+  let key = 0
+  const contenders = {
+    [OURS]: async () => {
+      await client.append([{ type: 'STEP.C', tags: { issueId: `key-${key++}` } }])
+      return perSecond(() => cached.execute().then(() => rows))
+    },
+    'the whole run': () => perSecond(() => query.execute().then(() => rows))
+  }
+  const common = { unit: 'events/s', higherIsBetter: true }
+  context.report({
+    case: `A B C of ${rows.toLocaleString('en-US')} events, kept, with one key touched`,
+    ...common,
+    ...against(await interleave(contenders, { rounds: context.rounds(3) }), common)
+  })
 }
 
 /** Reads a COPY to its end, by the protocol's own messages. */

@@ -146,7 +146,7 @@ fn shared(plan: &Wire) -> Wire {
             json!({ "hint": "parallel", "value": "true", "honoured": false, "reason": "the server plans no workers for the events of these matches: the table is small, an index finds them, or max_parallel_workers is 0" })
         }
         n => {
-            json!({ "hint": "parallel", "value": "true", "honoured": true, "how": format!("{n} workers of the server read beside the first process; matched by as many threads as there is work for") })
+            json!({ "hint": "parallel", "value": "true", "honoured": true, "how": format!("workers of the server that read beside the first process: {n}; matched by as many threads as there is work for") })
         }
     }
 }
