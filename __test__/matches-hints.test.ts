@@ -143,7 +143,12 @@ it('processes of the server share the reading where that is asked for', async ()
   const { rows } = await database.admin.query('SHOW max_parallel_workers')
   if (Number(rows[0].max_parallel_workers) > 0) {
     expect(shared.hints).toEqual([
-      { hint: 'parallel', value: 'true', honoured: true, how: expect.stringMatching(/^workers of the server that read beside the first process: [12];/) }
+      {
+        hint: 'parallel',
+        value: 'true',
+        honoured: true,
+        how: expect.stringMatching(/^workers of the server that read beside the first process: [12];/)
+      }
     ])
     const plan = await client.query().where({}).sequence(sequence).parallel(2).explain()
     expect(plan.hints).toMatchObject([{ hint: 'parallel', honoured: true }])
