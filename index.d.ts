@@ -1655,6 +1655,8 @@ export interface CacheStats {
   misses: number
   /** Answers brought up to date by reading only newer events. */
   deltas: number
+  /** Of `deltas`, those of grouped answers of which only the groups that new events touch were made anew. */
+  spliced: number
   hitRate: number
   entries: number
   memoryBytes: number

@@ -7,6 +7,7 @@ use std::{
 
 use uuid::Uuid;
 
+use super::splice::{Leaders, Part};
 use super::stamp::Stamp;
 use super::states::States;
 use super::worth::Gain;
@@ -17,9 +18,9 @@ use crate::query::KeyValue;
 #[derive(Debug)]
 pub struct Body {
     /// Whole batches, in order.
-    pub batches: Vec<Box<[u8]>>,
+    pub batches: Vec<Arc<Part>>,
     /// The last one up to its last row.
-    pub tail: Box<[u8]>,
+    pub tail: Arc<Part>,
     /// How many rows.
     pub rows: u64,
     /// The last row's place in the order, where rows are left behind it.
@@ -30,6 +31,8 @@ pub struct Body {
     pub states: Option<States>,
     /// What the strategy that made it brings it up to date with.
     pub again: Option<Arc<dyn Kept>>,
+    /// The groups that come first, where the answer is cut.
+    pub leaders: Option<Leaders>,
 }
 
 /// An answer. It never changes: a newer one takes its place.
@@ -56,21 +59,25 @@ pub struct Answer {
 impl Body {
     /// Bytes of its JSON.
     pub fn bytes(&self) -> usize {
-        self.batches.iter().map(|b| b.len()).sum::<usize>() + self.tail.len()
+        self.batches
+            .iter()
+            .map(|part| part.json.len())
+            .sum::<usize>()
+            + self.tail.json.len()
     }
 
     /// Its batches but the last, as they are sent.
     pub fn batches(&self) -> impl Iterator<Item = Batch> {
-        self.batches.iter().map(|json| Batch {
-            json: json.to_vec(),
+        self.batches.iter().map(|part| Batch {
+            json: part.json.to_vec(),
             last: false,
         })
     }
 
     /// The last batch. `end` is ASCII.
     pub fn last(&self, end: &[u8]) -> Batch {
-        let mut json = Vec::with_capacity(self.tail.len() + end.len() + 16);
-        json.extend_from_slice(&self.tail);
+        let mut json = Vec::with_capacity(self.tail.json.len() + end.len() + 16);
+        json.extend_from_slice(&self.tail.json);
         json.extend_from_slice(b"],\"end\":");
         json.extend_from_slice(end);
         json.push(b'}');
@@ -83,12 +90,14 @@ impl Answer {
     pub fn weight(&self) -> u64 {
         // What the allocator and the table that holds it add to each.
         const OVERHEAD: usize = 160;
-        let bytes = self.body.bytes();
+        let parts = self.body.batches.iter().chain([&self.body.tail]);
+        let bytes: usize = parts.map(|part| part.weight()).sum();
         // Buffers of all sizes come and go, and what lies between them is lost for a while: a quarter, as
         // scripts/cache-memory.mjs measures it.
-        let body = bytes + bytes / 4 + self.body.batches.len() * 32;
+        let body = bytes + bytes / 4 + self.body.batches.len() * 64;
         let kept = self.body.kept.as_ref().map_or(0, |k| k.capacity() * 16);
-        let states = self.body.states.as_ref().map_or(0, States::weight);
+        let states = self.body.states.as_ref().map_or(0, States::weight)
+            + self.body.leaders.as_ref().map_or(0, Leaders::weight);
         let again = self.body.again.as_ref().map_or(0, |again| again.weight());
         let tags: usize = self.tags.iter().map(|t| t.capacity() + 24).sum();
         let stamp = self.stamp.as_ref().map_or(0, Stamp::weight) + self.seen.capacity();

@@ -15,14 +15,15 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::answer::{Answer, Body};
 use super::key::Key;
+use super::splice::Part;
 use super::stamp::Stamp;
 use super::states::States;
 use crate::model::{snapshot::Snapshot, time::Timestamp};
 use crate::query::Cursor;
 
 /// Changes with what is written.
-const PLAIN: u8 = 0x21;
-const COMPRESSED: u8 = 0x22;
+const PLAIN: u8 = 0x23;
+const COMPRESSED: u8 = 0x24;
 /// What states come to is this version's own.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// From here on, zstd at its fastest is quicker than the network.
@@ -53,21 +54,21 @@ pub fn write(key: &Key, answer: &Answer) -> Option<Vec<u8>> {
         "rows": body.rows,
         "cursor": cursor,
         "kept": body.kept.as_ref().map(ids),
-        "parts": body.batches.iter().map(|b| b.len()).collect::<Vec<_>>(),
-        "tail": body.tail.len(),
+        "parts": body.batches.iter().map(|part| part.json.len()).collect::<Vec<_>>(),
+        "tail": body.tail.json.len(),
         "states": body.states.as_ref().map(States::outline),
     })
     .to_string();
-    let states = (body.states.iter()).flat_map(States::columns);
+    let states = (body.states.iter()).flat_map(States::parts);
     let mut bytes = Vec::with_capacity(head.len() + body.bytes() + 16);
     bytes.extend_from_slice(&u32::try_from(head.len()).ok()?.to_le_bytes());
     bytes.extend_from_slice(head.as_bytes());
     for part in &body.batches {
-        bytes.extend_from_slice(part);
+        bytes.extend_from_slice(&part.json);
     }
-    bytes.extend_from_slice(&body.tail);
-    for column in states {
-        bytes.extend_from_slice(column);
+    bytes.extend_from_slice(&body.tail.json);
+    for rows in states {
+        bytes.extend_from_slice(rows);
     }
     let whole = u32::try_from(bytes.len()).ok()?;
     let (mark, content) = if bytes.len() < LARGE {
@@ -118,9 +119,9 @@ pub fn read(key: &Key, blob: &[u8]) -> Option<Answer> {
     };
     let mut batches = Vec::new();
     for size in head["parts"].as_array()? {
-        batches.push(Box::from(part(size)?));
+        batches.push(Arc::new(Part::new(part(size)?.to_vec(), Vec::new())));
     }
-    let tail = Box::from(part(&head["tail"])?);
+    let tail = Arc::new(Part::new(part(&head["tail"])?.to_vec(), Vec::new()));
     let states = match &head["states"] {
         Wire::Null => None,
         outline => Some(States::read(outline, &mut part)?),
@@ -148,6 +149,7 @@ pub fn read(key: &Key, blob: &[u8]) -> Option<Answer> {
             kept,
             states,
             again: None,
+            leaders: None,
         }),
         stamp: Some(stamp(&head["stamp"])?),
         seen: text(&head["seen"])?,

@@ -17,9 +17,7 @@ use super::states::{MOST_GROUPS, States};
 use crate::exec::{Connection, Frame, Stop, arguments, sql_text};
 use crate::model::time::Timestamp;
 use crate::query::Grouping;
-use crate::sql::{
-    Merge, Partial, Purpose, StampedStates, compacted, fill_states, merged, new_states,
-};
+use crate::sql::{Merge, Partial, StampedStates, compacted, fill_states, new_states};
 
 impl Cached {
     /// Reads the groups anew.
@@ -35,7 +33,7 @@ impl Cached {
             let stamped = fill_states(&self.plan.query, grouping, &target, (merge, partitioned))
                 .map_err(Stop::Refused)?;
             let sent = Instant::now();
-            let (mut states, said) = contributions(connection, &stamped, merge).await?;
+            let (mut states, said) = self.contributions(connection, &stamped, merge).await?;
             if said.is_partitioned() && !partitioned {
                 // Once more, with a fingerprint of all partitions.
                 self.cache.partitioned.store(true, Ordering::Relaxed);
@@ -67,7 +65,7 @@ impl Cached {
         let stamped = new_states(&self.plan.query, grouping, &target, (merge, base))
             .map_err(Stop::Refused)?;
         let sent = Instant::now();
-        let (new, said) = contributions(connection, &stamped, merge).await?;
+        let (new, said) = self.contributions(connection, &stamped, merge).await?;
         told.checks.add(1);
         let Some(news) = said.news().filter(|_| is_believed(stamp, &said)) else {
             return Ok(Verdict::Void);
@@ -88,6 +86,8 @@ impl Cached {
         } else {
             states.with(&new)
         };
+        // What was touched is looked up in what is kept, so it must be kept in the same way.
+        let may_splice = !moved && states.is_looked_up_like(&new);
         if let (true, Some((first, _))) = (moved, said.stamp.edges) {
             states = states.since(first);
         }
@@ -97,7 +97,22 @@ impl Cached {
         if states.rows() > MOST_GROUPS {
             return Ok(Verdict::Void);
         }
-        let body = (self.groups_of(frame, connection, states, said.stamp.clock)).await?;
+        let clock = said.stamp.clock;
+        let spliced = if may_splice {
+            (self.splice(frame, connection, answer, (&states, &new), clock)).await?
+        } else {
+            None
+        };
+        let body = match spliced {
+            Some(body) => {
+                told.spliced.add(1);
+                Body {
+                    states: Some(states),
+                    ..body
+                }
+            }
+            None => self.groups_of(frame, connection, states, clock).await?,
+        };
         Ok(Verdict::Merged(Arc::new(Answer {
             body: Arc::new(body),
             ..answer.confirmed(said.stamp, sent)
@@ -112,10 +127,7 @@ impl Cached {
         states: States,
         clock: Timestamp,
     ) -> Result<Body, Stop> {
-        let target = frame.engine.target();
-        let (query, given) = (&self.plan.query, states.merged());
-        let statement =
-            merged(query, &target, Purpose::Buffered, &given, clock).map_err(Stop::Refused)?;
+        let statement = self.groups_statement(frame, &states.merged(), clock)?;
         let (mut body, _) = self.plain_rows(frame, connection, &statement).await?;
         body.states = (states.rows() <= MOST_GROUPS).then_some(states);
         Ok(body)
@@ -131,44 +143,47 @@ impl Cached {
         let target = frame.engine.target();
         let Partial { sql, binds, types } = compacted(grouping, &target, &states.merged());
         let values = arguments(&binds).map_err(Stop::Refused)?;
-        let mut compact = States::new(&types, states.merge());
+        let mut compact = States::new(&types, states.merge(), self.plan.keys());
         let mut rows = sqlx::query_with(sql_text(&sql), values).fetch(&mut connection.driver);
         while let Some(row) = rows.try_next().await? {
-            compact.push(&row).map_err(Stop::Ours)?;
+            compact.push(&row)?;
         }
+        compact.finish();
         compact.settle();
         Ok(compact)
     }
 }
 
-/// Runs a stamped statement of contributions.
-async fn contributions(
-    connection: &mut Connection,
-    stamped: &StampedStates,
-    merge: Merge,
-) -> Result<(States, Said), Stop> {
-    let Partial { sql, binds, types } = &stamped.partial;
-    let values = arguments(binds).map_err(Stop::Refused)?;
-    let mut states = States::new(types, merge);
-    let mut found = None;
-    let mut rows = sqlx::query_with(sql_text(sql), values).fetch(&mut connection.driver);
-    while let Some(row) = rows.try_next().await? {
-        if found.is_none() {
-            found = Some(said(&row, types.len())?);
-        }
-        if !is_null(&row, Some(stamped.marker))? {
-            states.push(&row).map_err(Stop::Ours)?;
-        }
-        // The JavaScript thread may be the one that polls.
-        if states.rows() % 256 == 255 {
-            tokio::task::yield_now().await;
-        }
-    }
-    let found = found.ok_or_else(|| unexpected("a statement without its stamp"))?;
-    Ok((states, found))
-}
-
 impl Cached {
+    /// Runs a stamped statement of contributions.
+    async fn contributions(
+        &self,
+        connection: &mut Connection,
+        stamped: &StampedStates,
+        merge: Merge,
+    ) -> Result<(States, Said), Stop> {
+        let Partial { sql, binds, types } = &stamped.partial;
+        let values = arguments(binds).map_err(Stop::Refused)?;
+        let mut states = States::new(types, merge, self.plan.keys());
+        let mut found = None;
+        let mut rows = sqlx::query_with(sql_text(sql), values).fetch(&mut connection.driver);
+        while let Some(row) = rows.try_next().await? {
+            if found.is_none() {
+                found = Some(said(&row, types.len())?);
+            }
+            if !is_null(&row, Some(stamped.marker))? {
+                states.push(&row)?;
+            }
+            // The JavaScript thread may be the one that polls.
+            if states.rows() % 256 == 255 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let found = found.ok_or_else(|| unexpected("a statement without its stamp"))?;
+        states.finish();
+        Ok((states, found))
+    }
+
     /// An answer that was read anew, and why it is not kept where it isn't.
     pub fn brought_anew(
         &self,

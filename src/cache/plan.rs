@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::key::Key;
+use super::splice::Splice;
 use crate::exec::{Engine, Planned, Shape, Strategy, query_wire};
 use crate::model::{Result, field::Kind};
 use crate::query::{
@@ -34,6 +35,8 @@ pub struct Plan {
     pub regex: Option<String>,
     /// How new events get into its answer.
     pub merge: Merge,
+    /// How an answer is put together from groups.
+    pub splice: Splice,
 }
 
 /// How new events get into a kept answer.
@@ -77,12 +80,17 @@ impl Plan {
         {
             return Ok(None);
         }
+        let merge = merge(&query, &planned);
         Ok(Some(Self {
             text: text.into(),
             key: Arc::new(key(engine, &query)?),
             shape: engine.shape_of(&planned.statement, &query),
             regex: EventQuery::regex_path(&wire),
-            merge: merge(&query, &planned),
+            merge,
+            splice: match merge {
+                Merge::States | Merge::Buckets => Splice::of(&query),
+                Merge::Anew | Merge::Rows => Splice::Whole,
+            },
             freshness,
             planned,
             strategy: None,
@@ -101,6 +109,7 @@ impl Plan {
             shape: asked.shape,
             regex: None,
             merge: Merge::Anew,
+            splice: Splice::Whole,
             freshness,
             planned: Planned {
                 statement: asked.statement,
@@ -113,6 +122,11 @@ impl Plan {
                 ..asked.events
             },
         }
+    }
+
+    /// By how many of its first values a group is looked up, where groups are.
+    pub fn keys(&self) -> Option<usize> {
+        self.splice.keys(self.query.grouping.as_ref()?)
     }
 
     /// The name of the key of a query, whether it asks for the cache or not.

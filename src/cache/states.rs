@@ -3,21 +3,29 @@
 //! They are never understood here. New ones are put behind the old, a group may have several, and the
 //! server adds them up where an answer is made of them. So the answer is the server's own arithmetic,
 //! `numeric` sums lose nothing, and groups are equal where the server says so.
+//!
+//! They stand in blocks that never change: the oldest is what was read at once, and of the others each
+//! is at least twice as long as the next, so that adding a few copies few, and few are looked into.
 
 use std::{collections::HashSet, sync::Arc};
 
 use serde_json::{Value as Wire, json};
-use sqlx::{Row, ValueRef, postgres::PgRow};
+use sqlx::postgres::PgRow;
 
-use crate::model::{Error, Result, time::Timestamp};
+use super::attempt::write_value;
+use super::block::{Block, key, take};
+use crate::exec::Stop;
+use crate::model::time::Timestamp;
 use crate::sql::{Bind, Merge, Merged, Typed};
 
-/// Contributions to groups, column by column.
+/// Contributions to groups.
 #[derive(Clone, Debug)]
 pub struct States {
     types: Arc<[Typed]>,
     merge: Merge,
-    columns: Vec<Arc<Vec<u8>>>,
+    /// How many of the first values a group is looked up by, where groups are.
+    keys: Option<usize>,
+    blocks: Vec<Arc<Block>>,
     rows: i32,
     /// How many there were when each group had one.
     compact: i32,
@@ -30,11 +38,12 @@ pub const MOST_GROUPS: i32 = 100_000;
 
 impl States {
     /// None yet.
-    pub fn new(types: &[Typed], merge: Merge) -> Self {
+    pub fn new(types: &[Typed], merge: Merge, keys: Option<usize>) -> Self {
         Self {
             types: types.into(),
             merge,
-            columns: vec![Arc::default(); types.len()],
+            keys,
+            blocks: vec![Arc::default()],
             rows: 0,
             compact: 0,
         }
@@ -43,31 +52,45 @@ impl States {
     /// Adds a row.
     ///
     /// # Errors
-    /// A column of another type than was asked for.
-    pub fn push(&mut self, row: &PgRow) -> Result<()> {
-        let wrong = |text: String| Error::Internal(text.into());
-        for (place, column) in self.columns.iter_mut().enumerate() {
-            let column = Arc::make_mut(column);
-            let value = row.try_get_raw(place).map_err(|e| wrong(e.to_string()))?;
-            if value.is_null() {
-                column.extend_from_slice(&(-1_i32).to_be_bytes());
-                continue;
-            }
-            let bytes = value.as_bytes().map_err(|e| wrong(e.to_string()))?;
-            let length = i32::try_from(bytes.len()).map_err(|e| wrong(e.to_string()))?;
-            column.extend_from_slice(&length.to_be_bytes());
-            column.extend_from_slice(bytes);
+    /// A column that the row does not have.
+    pub fn push(&mut self, row: &PgRow) -> Result<(), Stop> {
+        let width = self.types.len();
+        let block = self.open();
+        for column in 0..width {
+            write_value(block.row_bytes(), row, column)?;
         }
+        block.end_row();
         self.rows = self.rows.saturating_add(1);
         Ok(())
     }
 
-    /// Says that each group has one.
-    pub fn settle(&mut self) {
-        self.compact = self.rows;
-        for column in &mut self.columns {
-            Arc::make_mut(column).shrink_to_fit();
+    /// The block that rows are added to.
+    fn open(&mut self) -> &mut Block {
+        if self.blocks.is_empty() {
+            self.blocks.push(Arc::default());
         }
+        let last = self.blocks.len() - 1;
+        Arc::make_mut(&mut self.blocks[last])
+    }
+
+    /// Says that no row follows.
+    pub fn finish(&mut self) {
+        let keys = self.keys;
+        let block = self.open();
+        block.shrink();
+        if let Some(keys) = keys {
+            block.index(keys);
+        }
+    }
+
+    /// Whether groups are looked up here as in others.
+    pub fn is_looked_up_like(&self, other: &Self) -> bool {
+        self.keys == other.keys && self.types == other.types
+    }
+
+    /// Says that each group has one.
+    pub const fn settle(&mut self) {
+        self.compact = self.rows;
     }
 
     /// How many there are.
@@ -96,11 +119,30 @@ impl States {
                 self.where_bucket(|at| !touched.contains(&at))
             }
         };
-        for (column, more) in both.columns.iter_mut().zip(&newer.columns) {
-            Arc::make_mut(column).extend_from_slice(more);
-        }
         both.rows = both.rows.saturating_add(newer.rows);
+        for block in newer.blocks.iter().filter(|block| block.rows() > 0) {
+            both.add(Arc::clone(block));
+        }
         both
+    }
+
+    /// Adds a block, together with those before it that are not much longer; never with the first.
+    fn add(&mut self, mut block: Arc<Block>) {
+        while self.blocks.len() > 1
+            && let Some(before) = self.blocks.pop_if(|last| last.rows() < 2 * block.rows())
+        {
+            let mut joined = Block::default();
+            before
+                .iter()
+                .chain(block.iter())
+                .for_each(|row| joined.push(row));
+            joined.shrink();
+            if let Some(keys) = self.keys {
+                joined.index(keys);
+            }
+            block = Arc::new(joined);
+        }
+        self.blocks.push(block);
     }
 
     /// Those of buckets that begin no earlier.
@@ -108,33 +150,73 @@ impl States {
         self.where_bucket(|at| at >= first)
     }
 
+    fn all(&self) -> impl Iterator<Item = &[u8]> {
+        self.blocks.iter().flat_map(|block| block.iter())
+    }
+
     /// Where the bucket of each begins: the first column.
-    fn buckets(&self) -> impl Iterator<Item = Timestamp> {
-        let mut rest = self.columns.first().map_or(&[][..], |c| c.as_slice());
-        std::iter::from_fn(move || take(&mut rest)).filter_map(begins)
+    pub fn buckets(&self) -> impl Iterator<Item = Timestamp> {
+        self.all().filter_map(begins)
     }
 
     fn where_bucket(&self, wanted: impl Fn(Timestamp) -> bool) -> Self {
-        let mut kept = Self::new(&self.types, self.merge);
+        let mut kept = Self::new(&self.types, self.merge, self.keys);
         kept.compact = self.compact;
-        let mut rests: Vec<&[u8]> = self.columns.iter().map(|c| c.as_slice()).collect();
-        for _ in 0..self.rows {
-            let values: Option<Vec<_>> = rests.iter_mut().map(take).collect();
-            let Some(values) = values else { break };
-            if (values.first().and_then(|v| begins(v))).is_some_and(|at| !wanted(at)) {
-                continue;
-            }
-            for (column, value) in kept.columns.iter_mut().zip(values) {
-                Arc::make_mut(column).extend_from_slice(value);
-            }
-            kept.rows += 1;
-        }
+        let block = kept.open();
+        let of_those = |row: &&[u8]| begins(row).is_none_or(&wanted);
+        self.all().filter(of_those).for_each(|row| block.push(row));
+        let rows = block.rows();
+        kept.finish();
+        kept.rows = i32::try_from(rows).unwrap_or(i32::MAX);
         kept
     }
 
     /// As what the groups of the whole are made from.
     pub fn merged(&self) -> Merged {
-        let columns = self.types.iter().zip(&self.columns);
+        self.columns(self.all())
+    }
+
+    /// The keys of all of them, those that are there twice too.
+    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        let keys = self.keys.unwrap_or(0);
+        self.all().map(move |row| key(row, keys))
+    }
+
+    /// As what the groups of these keys are made from. Only where groups are looked up.
+    pub fn of_keys<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Merged {
+        let values = self.keys.unwrap_or(0);
+        let keys: HashSet<&[u8]> = keys.collect();
+        let rows = (keys.iter()).flat_map(|key| self.blocks.iter().flat_map(|b| b.of(key, values)));
+        self.columns(rows)
+    }
+
+    /// Whether keys that are equal to these are so byte by byte. Numbers inside JSON can be written in
+    /// more than one way.
+    pub fn are_bytewise(&self) -> bool {
+        let keys = self.types.iter().take(self.keys.unwrap_or(0));
+        let json: Vec<_> = keys.map(|typed| *typed == Typed::Json).collect();
+        if !json.contains(&true) {
+            return true;
+        }
+        self.all().all(|mut row| {
+            // Behind the length and the version stands the text.
+            let is_exact =
+                |value: &[u8]| !matches!(value.get(5), Some(b'-' | b'0'..=b'9' | b'{' | b'['));
+            json.iter()
+                .all(|json| take(&mut row).is_some_and(|value| !json || is_exact(value)))
+        })
+    }
+
+    fn columns<'s>(&self, rows: impl Iterator<Item = &'s [u8]>) -> Merged {
+        let mut columns = vec![Vec::new(); self.types.len()];
+        let mut items = 0_i32;
+        for mut row in rows {
+            for column in &mut columns {
+                column.extend_from_slice(take(&mut row).unwrap_or_default());
+            }
+            items = items.saturating_add(1);
+        }
+        let columns = self.types.iter().zip(columns);
         Merged {
             columns: columns
                 .map(|(typed, bytes)| {
@@ -142,8 +224,8 @@ impl States {
                     Bind::Binary {
                         element,
                         array,
-                        items: self.rows,
-                        bytes: Arc::clone(bytes),
+                        items,
+                        bytes: Arc::new(bytes),
                     }
                 })
                 .collect(),
@@ -151,23 +233,24 @@ impl States {
         }
     }
 
-    /// What they are, for [`States::read`], which takes the columns as they stand.
+    /// What they are, for [`States::read`], which takes the rows as they stand.
     pub fn outline(&self) -> Wire {
         json!({
             "types": self.types.iter().map(|typed| typed.oids().0).collect::<Vec<_>>(),
             "apart": self.merge == Merge::Apart,
+            "keys": self.keys,
             "rows": self.rows,
             "compact": self.compact,
-            "sizes": self.columns().map(<[u8]>::len).collect::<Vec<_>>(),
+            "size": self.parts().map(<[u8]>::len).sum::<usize>(),
         })
     }
 
-    /// The bytes of each column.
-    pub fn columns(&self) -> impl Iterator<Item = &[u8]> {
-        self.columns.iter().map(|column| column.as_slice())
+    /// The bytes of all rows.
+    pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        self.blocks.iter().map(|block| block.bytes())
     }
 
-    /// What [`States::outline`] says, with the columns that `part` gives by their sizes.
+    /// What [`States::outline`] says, with the rows that `part` gives by their size.
     pub fn read<'b>(
         outline: &Wire,
         mut part: impl FnMut(&Wire) -> Option<&'b [u8]>,
@@ -176,74 +259,76 @@ impl States {
         let types: Option<Vec<Typed>> = (outline["types"].as_array()?.iter())
             .map(|oid| Typed::of_oid(u32::try_from(oid.as_u64()?).ok()?))
             .collect();
-        let columns: Option<Vec<_>> = (outline["sizes"].as_array()?.iter())
-            .map(|size| Some(Arc::new(part(size)?.to_vec())))
-            .collect();
-        Some(Self {
-            types: types?.into(),
-            merge: if outline["apart"].as_bool()? {
-                Merge::Apart
-            } else {
-                Merge::States
-            },
-            columns: columns?,
-            rows: count("rows")?,
-            compact: count("compact")?,
-        })
+        let merge = if outline["apart"].as_bool()? {
+            Merge::Apart
+        } else {
+            Merge::States
+        };
+        let keys = outline["keys"]
+            .as_u64()
+            .and_then(|k| usize::try_from(k).ok());
+        let mut states = Self::new(&types?, merge, keys);
+        states.rows = count("rows")?;
+        let width = states.types.len();
+        let mut rest = part(&outline["size"])?;
+        for _ in 0..states.rows {
+            let row = key(rest, width);
+            states.open().push(row);
+            rest = rest.get(row.len()..)?;
+        }
+        states.finish();
+        states.compact = count("compact")?;
+        rest.is_empty().then_some(states)
     }
 
     /// Bytes of memory.
     pub fn weight(&self) -> usize {
-        self.columns.iter().map(|c| c.capacity() + 48).sum()
+        self.blocks.iter().map(|block| block.weight()).sum()
     }
 }
 
-/// The time in a value that has its length before it.
-fn begins(value: &[u8]) -> Option<Timestamp> {
-    let bytes = value.get(4..)?.try_into().ok()?;
+/// The time in a row's first value, which has its length before it.
+fn begins(row: &[u8]) -> Option<Timestamp> {
+    if row.get(..4)? != 8_i32.to_be_bytes() {
+        return None;
+    }
+    let bytes = row.get(4..12)?.try_into().ok()?;
     Some(Timestamp::from_postgres(i64::from_be_bytes(bytes)))
-}
-
-/// The next value of a column, its length before it.
-fn take<'b>(rest: &mut &'b [u8]) -> Option<&'b [u8]> {
-    let (length, _) = rest.split_first_chunk::<4>()?;
-    let length = usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0);
-    let (value, behind) = rest.split_at_checked(4 + length)?;
-    *rest = behind;
-    Some(value)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn column(values: &[Option<&[u8]>]) -> Arc<Vec<u8>> {
+    /// A row of these values.
+    fn row(values: &[Option<&[u8]>]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for value in values {
-            match value {
-                None => bytes.extend_from_slice(&(-1_i32).to_be_bytes()),
-                Some(value) => {
-                    bytes.extend_from_slice(&i32::try_from(value.len()).unwrap().to_be_bytes());
-                    bytes.extend_from_slice(value);
-                }
-            }
+            let length = value.map_or(-1, |v| i32::try_from(v.len()).unwrap());
+            bytes.extend_from_slice(&length.to_be_bytes());
+            bytes.extend_from_slice(value.unwrap_or_default());
         }
-        Arc::new(bytes)
+        bytes
+    }
+
+    fn states(types: &[Typed], merge: Merge, rows: &[Vec<u8>]) -> States {
+        let mut states = States::new(types, merge, Some(1));
+        rows.iter().for_each(|row| states.open().push(row));
+        states.rows = i32::try_from(rows.len()).unwrap();
+        states.finish();
+        states.settle();
+        states
+    }
+
+    fn rows(states: &States) -> Vec<Vec<u8>> {
+        states.all().map(<[u8]>::to_vec).collect()
     }
 
     #[test]
     fn come_back_as_they_were() {
-        let states = States {
-            types: [Typed::Time, Typed::Json].into(),
-            merge: Merge::Apart,
-            columns: vec![
-                column(&[Some(b"12345678"), None]),
-                column(&[None, Some(b"")]),
-            ],
-            rows: 2,
-            compact: 1,
-        };
-        let bytes: Vec<u8> = states.columns().flatten().copied().collect();
+        let both = [row(&[Some(b"12345678"), None]), row(&[None, Some(b"")])];
+        let states = states(&[Typed::Time, Typed::Json], Merge::Apart, &both);
+        let bytes: Vec<u8> = states.parts().flatten().copied().collect();
         let mut rest = &bytes[..];
         let mut part = |size: &Wire| {
             let (part, behind) = rest.split_at_checked(usize::try_from(size.as_u64()?).ok()?)?;
@@ -260,35 +345,64 @@ mod tests {
     fn buckets_that_have_left_the_window_go() {
         let at = |micros: i64| Timestamp::from_micros(micros).to_postgres().to_be_bytes();
         let (early, late) = (at(5), at(7));
-        let states = States {
-            types: [Typed::Time, Typed::Text].into(),
-            merge: Merge::States,
-            columns: vec![
-                column(&[Some(&early), Some(&late), Some(&early)]),
-                column(&[Some(b"a"), None, Some(b"")]),
-            ],
-            rows: 3,
-            compact: 3,
-        };
-        let kept = states.since(Timestamp::from_micros(6));
-        assert_eq!(kept.rows(), 1);
-        assert_eq!(*kept.columns[0], *column(&[Some(&late)]));
-        assert_eq!(*kept.columns[1], *column(&[None]));
-        assert_eq!(states.since(Timestamp::from_micros(5)).rows(), 3);
-        let whole = States {
-            merge: Merge::Apart,
-            ..states.clone()
-        };
-        let replaced = whole.with(&kept);
-        assert_eq!(replaced.rows(), 3);
+        let three = [
+            row(&[Some(&early), Some(b"a")]),
+            row(&[Some(&late), None]),
+            row(&[Some(&early), Some(b"")]),
+        ];
+        let [first, second, third] = three.clone();
+        let types = [Typed::Time, Typed::Text];
+        let parts = states(&types, Merge::States, &three);
+        let kept = parts.since(Timestamp::from_micros(6));
+        assert_eq!(rows(&kept), [second.clone()]);
+        assert_eq!(parts.since(Timestamp::from_micros(5)).rows(), 3);
+        let replaced = states(&types, Merge::Apart, &three).with(&kept);
         assert_eq!(
-            *replaced.columns[1],
-            *column(&[Some(b"a"), Some(b""), None])
+            rows(&replaced),
+            [first.clone(), third.clone(), second.clone()]
         );
-        let both = kept.with(&states);
-        assert_eq!(
-            (both.rows(), both.since(Timestamp::from_micros(9)).rows()),
-            (4, 0)
-        );
+        let both = kept.with(&parts);
+        assert_eq!(rows(&both), [second, first, three[1].clone(), third]);
+        assert_eq!(both.since(Timestamp::from_micros(9)).rows(), 0);
+    }
+
+    #[test]
+    fn what_was_added_is_found_however_often() {
+        let one = |key: &str, n: u8| row(&[Some(key.as_bytes()), Some(&[n])]);
+        let types = [Typed::Text, Typed::Integer];
+        let base: Vec<_> = (0..100).map(|n| one(&n.to_string(), n)).collect();
+        let mut all = states(&types, Merge::States, &base);
+        for n in 0..200 {
+            all = all.with(&states(
+                &types,
+                Merge::States,
+                &[one("7", n), one("new", n)],
+            ));
+        }
+        assert!(all.blocks.len() < 10, "{} blocks", all.blocks.len());
+        assert_eq!(all.rows(), 500);
+        let keys = [one("7", 0), one("new", 0), one("none", 0)];
+        let given = all.of_keys(keys.iter().map(|row| key(row, 1)));
+        assert!(matches!(given.columns[1], Bind::Binary { items: 401, .. }));
+        assert_eq!(all.keys().filter(|key| key.ends_with(b"7")).count(), 210);
+    }
+
+    #[test]
+    fn numbers_in_json_are_equal_in_more_than_one_way() {
+        let of = |text: &[u8]| {
+            states(
+                &[Typed::Json],
+                Merge::States,
+                &[row(&[Some(&[&[1], text].concat())])],
+            )
+        };
+        for text in ["1", "-1.0", "[1]", "{}"] {
+            assert!(!of(text.as_bytes()).are_bytewise(), "{text}");
+        }
+        for text in ["\"1\"", "true", "null"] {
+            assert!(of(text.as_bytes()).are_bytewise(), "{text}");
+        }
+        assert!(states(&[Typed::Json], Merge::States, &[row(&[None])]).are_bytewise());
+        assert!(states(&[Typed::Text], Merge::States, &[row(&[Some(b"1")])]).are_bytewise());
     }
 }

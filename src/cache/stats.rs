@@ -30,6 +30,8 @@ pub struct Stats {
     pub misses: Counter,
     /// Answers brought up to date by reading only newer events.
     pub deltas: Counter,
+    /// Of these, those of which only the groups that were touched were made anew.
+    pub spliced: Counter,
     /// Entries that made room.
     pub evictions: Counter,
     /// Answers that were not kept: too large, or not exact.
@@ -73,6 +75,7 @@ impl Stats {
             "hits": hits,
             "misses": misses,
             "deltas": deltas,
+            "spliced": self.spliced.get(),
             "hitRate": share(hits + deltas, hits + deltas + misses),
             "evictions": self.evictions.get(),
             "rejected": self.rejected.get(),

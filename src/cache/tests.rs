@@ -118,12 +118,13 @@ fn answer(seen: &str) -> Arc<Answer> {
     Arc::new(Answer {
         body: Arc::new(Body {
             batches: Vec::new(),
-            tail: Box::default(),
+            tail: Arc::default(),
             rows: 0,
             cursor: None,
             kept: None,
             states: None,
             again: None,
+            leaders: None,
         }),
         seen: seen.to_owned(),
         stamp: Some(stamp),

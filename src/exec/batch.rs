@@ -193,6 +193,11 @@ impl<'s> Writer<'s> {
         Ok(())
     }
 
+    /// Where the next row will begin in its batch.
+    pub const fn next_at(&self) -> usize {
+        self.json.len() + (self.in_batch > 0) as usize
+    }
+
     /// Bytes made so far, of all batches.
     pub const fn made(&self) -> u64 {
         self.bytes + self.json.len() as u64

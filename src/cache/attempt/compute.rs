@@ -1,7 +1,10 @@
 //! Answers that a strategy makes: it answers in a transaction whose stamp was taken first, and what it
 //! would have sent is kept.
 
-use std::{sync::atomic::Ordering, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use memchr::memmem;
 use serde_json::Value as Wire;
@@ -9,6 +12,7 @@ use serde_json::Value as Wire;
 use super::{Brought, Cached, lacks, said};
 use crate::cache::LARGEST_SHARE;
 use crate::cache::answer::Body;
+use crate::cache::splice::Part;
 use crate::cache::stamp::{Refusal, Said};
 use crate::exec::{Answered, Batch, Connection, Frame, Stop, Strategy, arguments, sql_text};
 use crate::model::{Error, Result};
@@ -122,13 +126,16 @@ fn body(batches: Vec<Batch>, last: Batch) -> Result<Body> {
     let rows = end["rowCount"].as_u64().ok_or_else(unread)?;
     tail.truncate(at);
     Ok(Body {
-        batches: batches.into_iter().map(|batch| batch.json.into()).collect(),
-        tail: tail.into(),
+        batches: (batches.into_iter())
+            .map(|batch| Arc::new(Part::new(batch.json, Vec::new())))
+            .collect(),
+        tail: Arc::new(Part::new(tail, Vec::new())),
         rows,
         cursor: None,
         kept: None,
         states: None,
         again: None,
+        leaders: None,
     })
 }
 

@@ -1,6 +1,8 @@
 //! A statement's rows on their way into what is kept: written once as the caller gets them, and the
 //! stamp and the ids taken out, which are the cache's own.
 
+use std::sync::Arc;
+
 use futures_util::TryStreamExt;
 use sqlx::{Row, ValueRef, postgres::PgRow};
 use uuid::Uuid;
@@ -8,9 +10,10 @@ use uuid::Uuid;
 use super::Cached;
 use crate::cache::answer::Body;
 use crate::cache::plan::{Merge, id_column};
+use crate::cache::splice::{Leaders, Mark, Part, RESERVE, Splice};
 use crate::cache::stamp::Said;
 use crate::exec::{Connection, Frame, RowWriter, Stop, arguments, sql_text};
-use crate::model::Error;
+use crate::model::{Error, time::Timestamp};
 use crate::sql::{Stamped, Statement};
 
 /// Longer lists are read anew: sending their ids would take as long.
@@ -83,13 +86,44 @@ pub fn is_null(row: &PgRow, column: Option<usize>) -> Result<bool, Stop> {
     Ok(row.try_get_raw(column)?.is_null())
 }
 
+/// A row's first columns, as what is kept of groups has them.
+fn group_key(row: &PgRow, columns: usize) -> Result<Box<[u8]>, Stop> {
+    let mut key = Vec::new();
+    for column in 0..columns {
+        write_value(&mut key, row, column)?;
+    }
+    Ok(key.into())
+}
+
+/// Appends a value in the server's binary form, its length before it.
+pub fn write_value(out: &mut Vec<u8>, row: &PgRow, column: usize) -> Result<(), Stop> {
+    let wrong = |text: String| Stop::Ours(Error::Internal(text.into()));
+    let value = row.try_get_raw(column)?;
+    if value.is_null() {
+        out.extend_from_slice(&(-1_i32).to_be_bytes());
+        return Ok(());
+    }
+    let bytes = value.as_bytes().map_err(|e| wrong(e.to_string()))?;
+    let length = i32::try_from(bytes.len()).map_err(|e| wrong(e.to_string()))?;
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(bytes);
+    Ok(())
+}
+
 /// Rows on their way into a body.
 struct Gathered<'s> {
     writer: RowWriter<'s>,
-    batches: Vec<Box<[u8]>>,
+    batches: Vec<Arc<Part>>,
     ids: Option<Vec<Uuid>>,
     id_column: usize,
     pushed: u64,
+    splice: Splice,
+    /// How many of a row's columns are the key of its group.
+    keys: usize,
+    /// The buckets of the batch.
+    marks: Vec<Mark>,
+    /// The keys of the first groups.
+    first: Vec<Box<[u8]>>,
 }
 
 impl<'s> Gathered<'s> {
@@ -105,6 +139,10 @@ impl<'s> Gathered<'s> {
             ids: id_column.map(|_| Vec::new()),
             id_column: id_column.unwrap_or(0),
             pushed: 0,
+            splice: cached.plan.splice,
+            keys: cached.plan.keys().unwrap_or(0),
+            marks: Vec::new(),
+            first: Vec::new(),
         }
     }
 
@@ -116,9 +154,16 @@ impl<'s> Gathered<'s> {
                 self.ids = None;
             }
         }
+        match self.splice {
+            Splice::Whole => {}
+            Splice::Buckets { .. } => self.mark(row)?,
+            Splice::Leaders { .. } => self.first.push(group_key(row, self.keys)?),
+        }
         self.writer.push(row).map_err(Stop::Ours)?;
         if self.writer.is_full() {
-            self.batches.push(self.writer.take().json.into());
+            let json = self.writer.take().json;
+            let part = Part::new(json, std::mem::take(&mut self.marks));
+            self.batches.push(Arc::new(part));
         }
         self.pushed += 1;
         // The JavaScript thread may be the one that polls.
@@ -128,17 +173,42 @@ impl<'s> Gathered<'s> {
         Ok(())
     }
 
+    /// Notes where the rows of a bucket stand: the first column.
+    fn mark(&mut self, row: &PgRow) -> Result<(), Stop> {
+        let value = row.try_get_raw(0)?;
+        let bytes = value
+            .as_bytes()
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok());
+        let bytes = bytes.ok_or_else(|| unexpected("a bucket that is no time"))?;
+        let bucket = Timestamp::from_postgres(i64::from_be_bytes(bytes));
+        match self.marks.last_mut() {
+            Some(mark) if mark.bucket == bucket => mark.rows += 1,
+            _ => self.marks.push(Mark {
+                bucket,
+                at: self.writer.next_at(),
+                rows: 1,
+            }),
+        }
+        Ok(())
+    }
+
     fn finish(self) -> Body {
         let rows = self.writer.rows;
+        let leaders = match self.splice {
+            Splice::Leaders { limit } => Some(Leaders::new(self.first, limit + RESERVE + 1)),
+            _ => None,
+        };
         let (tail, cursor) = self.writer.into_parts();
         Body {
             batches: self.batches,
-            tail: tail.into(),
+            tail: Arc::new(Part::new(tail, self.marks)),
             rows,
             cursor: cursor.map(|cursor| cursor.keys),
             kept: self.ids,
             states: None,
             again: None,
+            leaders,
         }
     }
 }
