@@ -1,6 +1,8 @@
 // What is asked of the cache, and the same by hand.
 const number = `CASE WHEN jsonb_typeof(data->'n') = 'number' THEN (data->>'n')::numeric END`
 const seen = 'pg_visible_in_snapshot(transaction_id, $1::text::pg_snapshot)'
+const hour = `date_trunc('hour', "timestamp" AT TIME ZONE 'UTC')`
+const text = time => `to_char(${time}, 'YYYY-MM-DD"T"HH24:MI:SS.000"Z"')`
 const days = { from: '2024-01-01T00:00:00Z', to: '2024-01-06T00:00:00Z' }
 
 /** Questions, and the same by hand: $1 is the snapshot. Rows are compared as JSON, sorted where `loose`. */
@@ -32,6 +34,33 @@ export const QUESTIONS = [
   {
     query: { filter: { tags: { k: '1' } }, aggregates: [{ fn: 'median', field: 'data.n', as: 'm' }] },
     sql: `SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY (${number})::float8) AS m FROM events WHERE tags->>'k' = '1' AND ${seen}`
+  },
+  {
+    query: {
+      filter: {},
+      timeBucket: { interval: '1 hour' },
+      groupBy: ['tags.k'],
+      aggregates: [{ fn: 'count' }],
+      orderBy: [{ field: 'count', direction: 'desc' }],
+      limit: 4
+    },
+    sql: `SELECT ${text('h')} AS bucket, k AS "tags.k", n AS count FROM (SELECT ${hour} AS h, (tags->>'k') COLLATE "C" AS k, count(*)::int AS n
+      FROM events WHERE ${seen} GROUP BY 1, 2) AS g ORDER BY n DESC, h, k LIMIT 4`
+  },
+  {
+    query: { filter: {}, timeBucket: { interval: '1 hour' }, groupBy: ['type'], aggregates: [{ fn: 'count' }] },
+    sql: `SELECT ${text('h')} AS bucket, type, n AS count FROM (SELECT ${hour} AS h, event_type AS type, count(*)::int AS n
+      FROM events WHERE ${seen} GROUP BY 1, 2) AS g ORDER BY h, type COLLATE "C"`
+  },
+  {
+    query: {
+      filter: {},
+      timeBucket: { interval: '1 hour' },
+      aggregates: [{ fn: 'median', field: 'data.n', as: 'm' }],
+      orderBy: [{ field: 'bucket', direction: 'desc' }]
+    },
+    sql: `SELECT ${text('h')} AS bucket, m FROM (SELECT ${hour} AS h, percentile_cont(0.5) WITHIN GROUP (ORDER BY (${number})::float8) AS m
+      FROM events WHERE ${seen} GROUP BY 1) AS g ORDER BY h DESC`
   },
   {
     query: { filter: { eventTypes: ['C.RARE.X'], tags: { k: '2' } }, aggregates: [{ fn: 'count' }] },

@@ -46,8 +46,9 @@ impl Cached {
             lease.release();
             return Ok(None);
         };
-        let parts: Vec<&[u8]> = (answer.body.batches.iter().map(AsRef::as_ref))
-            .chain([&*answer.body.tail])
+        let parts: Vec<&[u8]> = (answer.body.batches.iter())
+            .chain([&answer.body.tail])
+            .map(|part| &*part.json)
             .collect();
         let outdated = Outdated {
             kept,
