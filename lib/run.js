@@ -5,6 +5,7 @@
 const { defaultMaxListeners, getMaxListeners, setMaxListeners } = require('node:events')
 const { EventsError, fromNative, aborted, calledFrom, whereCalled } = require('./errors.js')
 const { RowReader } = require('./rows.js')
+const { again, withRows } = require('./kept.js')
 const { traced } = require('./tracing.js')
 
 /** What can be run: a query's JSON text, or SQL's. Made by the builder and by `client.sql`. */
@@ -92,11 +93,14 @@ const TURN = 8
 
 const immediate = () => new Promise(resolve => setImmediate(resolve))
 
+/** A batch with its rows, which may be kept from an answer before. */
+const whole = text => withRows(parsed(text), text.length)
+
 /** Reads a buffered run to its end. */
 async function readAll(call, first, next) {
   const reader = new RowReader(call.bigints)
   let turned = performance.now()
-  let batch = parsed(first)
+  let batch = whole(first)
   let rows = reader.rows(batch)
   const parts = []
   while (batch.end === undefined) {
@@ -106,7 +110,7 @@ async function readAll(call, first, next) {
       await immediate()
       turned = performance.now()
     }
-    batch = parsed(await next())
+    batch = whole(await next())
     rows = reader.rows(batch)
   }
   return { rows: parts.length === 0 ? rows : parts.concat([rows]).flat(), end: batch.end }
@@ -117,7 +121,14 @@ async function execute(call, options) {
   const { signal, queryId: asked } = checkOptions(options)
   if (signal?.aborted) throw aborted(signal.reason, asked)
   return await traced(call, async () => {
-    const { rows, end } = signal ? await executeAbortable(call, options) : await executeDirectly(call, options ?? {})
+    const run = () => (signal ? executeAbortable(call, options) : executeDirectly(call, options ?? {}))
+    let ended
+    try {
+      ended = await run()
+    } catch (error) {
+      ended = await again(error, run)
+    }
+    const { rows, end } = ended
     const { queryId, token, rowCount, executionTime } = end
     return Object.assign({ queryId, token, rows, rowCount, executionTime, cache: 'off' }, end)
   })

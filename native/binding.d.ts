@@ -232,6 +232,14 @@ export declare class NativeMonitor {
   reset(): void
 }
 
+/** What JavaScript says of rows. */
+export declare class NativeRows {
+  /** That they are kept, by their number. */
+  static keep(id: number): void
+  /** That they are not kept any more. */
+  static letGo(ids: Array<number>): void
+}
+
 /** Batches of a run, as JSON text. Closed when it is collected. */
 export declare class NativeStream {
   /** The next batch where there is one, else a promise of it; null after the last. */

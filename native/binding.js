@@ -845,4 +845,5 @@ module.exports.NativeIndexes = nativeBinding.NativeIndexes
 module.exports.NativeIndexJob = nativeBinding.NativeIndexJob
 module.exports.NativeLogs = nativeBinding.NativeLogs
 module.exports.NativeMonitor = nativeBinding.NativeMonitor
+module.exports.NativeRows = nativeBinding.NativeRows
 module.exports.NativeStream = nativeBinding.NativeStream

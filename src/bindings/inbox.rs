@@ -13,6 +13,7 @@ use napi::{Env, Result, bindgen_prelude::ToNapiValue, sys};
 use napi_derive::napi;
 use tokio::sync::mpsc;
 
+use super::kept;
 use super::port::Port;
 use super::value::{Deferred, Made, ascii, null, pair};
 use crate::exec::Batch;
@@ -131,8 +132,9 @@ impl Inbox {
         let Some(batch) = batch else {
             return unsafe { null(env) };
         };
-        let text = unsafe { ascii(env, &batch.json) };
-        if !hand_over || batch.last {
+        let last = batch.last;
+        let text = unsafe { ascii(env, &kept::text(&self.port, batch)) };
+        if !hand_over || last {
             return text;
         }
         let stream = NativeStream(Some(Arc::clone(self)));

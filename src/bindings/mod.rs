@@ -18,6 +18,7 @@ mod file_lock;
 mod importer;
 mod inbox;
 mod indexes;
+mod kept;
 mod logs;
 mod matching;
 mod monitor;

@@ -12,7 +12,7 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     ffi::c_void,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -56,6 +56,8 @@ struct State {
     tasks: HashMap<u64, LocalTask>,
     /// Inboxes that a promise waits for: nothing else may hold them.
     awaited: HashMap<u64, Arc<Inbox>>,
+    /// The rows that JavaScript keeps, by their numbers.
+    held: HashSet<u64>,
     next: u64,
     pending: usize,
 }
@@ -90,6 +92,7 @@ impl Port {
             scheduled: false,
             tasks: HashMap::new(),
             awaited: HashMap::new(),
+            held: HashSet::new(),
             next: 0,
             pending: 0,
         })));
@@ -251,6 +254,21 @@ impl Port {
     pub fn forget(&self, id: u64) {
         let kept = self.state().awaited.remove(&id);
         drop(kept);
+    }
+
+    /// Whether JavaScript keeps these rows.
+    pub fn holds(&self, rows: u64) -> bool {
+        self.state().held.contains(&rows)
+    }
+
+    /// It does from now on.
+    pub fn hold_rows(&self, rows: u64) {
+        self.state().held.insert(rows);
+    }
+
+    /// It does so no more.
+    pub fn let_rows_go(&self, rows: u64) {
+        self.state().held.remove(&rows);
     }
 
     /// The environment ends: nothing is called back any more, and what still runs goes on without

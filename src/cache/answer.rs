@@ -69,19 +69,23 @@ impl Body {
     /// Its batches but the last, as they are sent.
     pub fn batches(&self) -> impl Iterator<Item = Batch> {
         self.batches.iter().map(|part| Batch {
-            json: part.json.to_vec(),
+            json: Vec::new(),
+            rows: Some(Arc::clone(&part.json)),
             last: false,
         })
     }
 
     /// The last batch. `end` is ASCII.
     pub fn last(&self, end: &[u8]) -> Batch {
-        let mut json = Vec::with_capacity(self.tail.json.len() + end.len() + 16);
-        json.extend_from_slice(&self.tail.json);
+        let mut json = Vec::with_capacity(end.len() + 16);
         json.extend_from_slice(b"],\"end\":");
         json.extend_from_slice(end);
         json.push(b'}');
-        Batch { json, last: true }
+        Batch {
+            json,
+            rows: Some(Arc::clone(&self.tail.json)),
+            last: true,
+        }
     }
 }
 

@@ -99,11 +99,11 @@ impl Cache {
         });
         let mut text = b"{\"batches\":[".to_vec();
         for batch in answer.body.batches() {
-            text.extend_from_slice(&batch.json);
+            text.extend_from_slice(&batch.into_json());
             text.push(b',');
         }
         let end = end.to_string().into_bytes_ascii();
-        text.extend_from_slice(&answer.body.last(&end).json);
+        text.extend_from_slice(&answer.body.last(&end).into_json());
         text.extend_from_slice(b"]}");
         Some(Found::Answer(text))
     }

@@ -3,6 +3,8 @@
 //! A batch is `{"rows":[v,v,v,…]}`, the values of all its rows one after the other; the first names
 //! the `columns` of anything but whole events, the last has an `end`. An error is `{"error":{…}}`.
 
+use std::sync::Arc;
+
 use serde_json::{Value as Wire, json};
 use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
@@ -11,6 +13,7 @@ use super::ascii::IntoAscii;
 use super::config::{BigintMode, Limits};
 use super::encode::{Encoder, encode, encoders};
 use super::end::End;
+use super::rows::Rows;
 use crate::model::{
     Error, Result,
     field::Kind,
@@ -23,19 +26,35 @@ use crate::sql::{KeySource, Statement};
 /// JSON text in ASCII for `JSON.parse`.
 #[derive(Debug)]
 pub struct Batch {
-    /// The text.
+    /// The text, or what stands behind `rows`.
     pub json: Vec<u8>,
+    /// Rows that may be sent again, which the text begins with.
+    pub rows: Option<Arc<Rows>>,
     /// Whether nothing follows.
     pub last: bool,
 }
 
 impl Batch {
+    /// A batch that is sent once.
+    pub const fn new(json: Vec<u8>, last: bool) -> Self {
+        let rows = None;
+        Self { json, rows, last }
+    }
+
     /// The last batch: `json` is all of it up to its last row.
     pub fn last(mut json: Vec<u8>, end: &End<'_>) -> Self {
         json.extend_from_slice(b"],\"end\":");
         json.extend_from_slice(&end.to_ascii());
         json.push(b'}');
-        Self { json, last: true }
+        Self::new(json, true)
+    }
+
+    /// The whole text.
+    pub fn into_json(self) -> Vec<u8> {
+        match self.rows {
+            Some(rows) => [&rows[..], &self.json].concat(),
+            None => self.json,
+        }
     }
 
     /// The batch that says what went wrong in this package.
@@ -45,12 +64,8 @@ impl Batch {
 
     /// The batch that says what went wrong.
     pub fn error(error: &Error, query_id: Option<&str>) -> Self {
-        Self {
-            json: json!({ "error": describe(error, query_id) })
-                .to_string()
-                .into_bytes_ascii(),
-            last: true,
-        }
+        let told = json!({ "error": describe(error, query_id) });
+        Self::new(told.to_string().into_bytes_ascii(), true)
     }
 }
 
@@ -214,7 +229,7 @@ impl<'s> Writer<'s> {
         self.bytes += self.json.len() as u64;
         let json = std::mem::replace(&mut self.json, Vec::with_capacity(FULL + FULL / 8));
         self.begin();
-        Batch { json, last: false }
+        Batch::new(json, false)
     }
 
     /// What the last batch begins with, up to its last row, and the cursor where rows are left.

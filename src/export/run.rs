@@ -285,7 +285,7 @@ impl Out<'_> {
             if !chunk.is_empty() {
                 let mut json = format!("#{}\n", self.rows).into_bytes();
                 json.extend_from_slice(&chunk);
-                self.frame.send(Batch { json, last: false }).await;
+                self.frame.send(Batch::new(json, false)).await;
             }
             return Ok(());
         };
@@ -293,7 +293,7 @@ impl Out<'_> {
         if self.told.elapsed() >= PROGRESS {
             self.told = Instant::now();
             let json = json!({ "progress": self.rows }).to_string().into_bytes();
-            self.frame.send(Batch { json, last: false }).await;
+            self.frame.send(Batch::new(json, false)).await;
         }
         Ok(())
     }
@@ -306,9 +306,6 @@ impl Out<'_> {
         let mut end = json!(self.frame.end(self.rows, ""));
         end["bytes"] = self.bytes.into();
         end["columns"] = columns.into();
-        Batch {
-            json: json!({ "end": end }).to_string().into_bytes_ascii(),
-            last: true,
-        }
+        Batch::new(json!({ "end": end }).to_string().into_bytes_ascii(), true)
     }
 }

@@ -94,7 +94,7 @@ impl Output {
         self.empty = true;
         self.sent += 1;
         frame.ticket.set_made(self.rows, self.bytes);
-        frame.send(Batch { json, last: false }).await;
+        frame.send(Batch::new(json, false)).await;
     }
 
     /// Where the rows stand.

@@ -117,7 +117,7 @@ impl Cached {
 /// What a strategy would have sent, as it is kept.
 fn body(batches: Vec<Batch>, last: Batch) -> Result<Body> {
     let unread = || Error::Internal("an answer without its end".into());
-    let mut tail = last.json;
+    let mut tail = last.into_json();
     let at = memmem::rfind(&tail, END).ok_or_else(unread)?;
     let end = tail.get(at + END.len()..tail.len() - 1);
     let end: Wire = end
@@ -127,7 +127,7 @@ fn body(batches: Vec<Batch>, last: Batch) -> Result<Body> {
     tail.truncate(at);
     Ok(Body {
         batches: (batches.into_iter())
-            .map(|batch| Arc::new(Part::new(batch.json, Vec::new())))
+            .map(|batch| Arc::new(Part::new(batch.into_json(), Vec::new())))
             .collect(),
         tail: Arc::new(Part::new(tail, Vec::new())),
         rows,
@@ -147,13 +147,10 @@ mod tests {
     #[test]
     fn a_body_ends_where_its_rows_do() {
         let json = br#"{"columns":["a"],"rows":[{"x":[1],"end":{"rowCount":9}},"],\"end\":"],"end":{"queryId":"q","rowCount":2}}"#;
-        let last = Batch {
-            json: json.to_vec(),
-            last: true,
-        };
+        let last = Batch::new(json.to_vec(), true);
         let body = body(Vec::new(), last).unwrap();
         assert_eq!(body.rows, 2);
         let again = body.last(br#"{"queryId":"q","rowCount":2}"#);
-        assert_eq!(again.json, json.to_vec());
+        assert_eq!(again.into_json(), json.to_vec());
     }
 }

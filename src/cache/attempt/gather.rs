@@ -161,7 +161,7 @@ impl<'s> Gathered<'s> {
         }
         self.writer.push(row).map_err(Stop::Ours)?;
         if self.writer.is_full() {
-            let json = self.writer.take().json;
+            let json = self.writer.take().into_json();
             let part = Part::new(json, std::mem::take(&mut self.marks));
             self.batches.push(Arc::new(part));
         }

@@ -48,7 +48,7 @@ impl Cached {
         };
         let parts: Vec<&[u8]> = (answer.body.batches.iter())
             .chain([&answer.body.tail])
-            .map(|part| &*part.json)
+            .map(|part| &part.json[..])
             .collect();
         let outdated = Outdated {
             kept,

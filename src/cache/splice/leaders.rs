@@ -136,7 +136,7 @@ mod tests {
             for name in &names {
                 groups.insert(name.clone(), next(20));
             }
-            let who: HashSet<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
+            let who: HashSet<&[u8]> = names.iter().map(String::as_bytes).collect();
             let known: HashSet<Vec<u8>> = kept.keys().map(<[u8]>::to_vec).collect();
             let of = |key: &str| known.contains(key.as_bytes()) || who.contains(key.as_bytes());
             let first = cut(ordered(&groups, &of), most);

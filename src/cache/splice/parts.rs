@@ -4,13 +4,14 @@
 use std::{collections::HashSet, iter::Peekable, sync::Arc};
 
 use crate::cache::answer::Body;
+use crate::exec::Rows as Json;
 use crate::model::time::Timestamp;
 
 /// A batch: all of its JSON, and of the last one all up to its last row.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Part {
     /// The JSON.
-    pub json: Box<[u8]>,
+    pub json: Arc<Json>,
     /// Where the rows of each bucket stand, where that may be asked.
     pub marks: Box<[Mark]>,
 }
@@ -26,6 +27,12 @@ pub struct Mark {
     pub rows: u64,
 }
 
+impl Default for Part {
+    fn default() -> Self {
+        Self::new(Vec::new(), Vec::new())
+    }
+}
+
 /// Larger texts parse slower in V8.
 const FULL: usize = 64 << 10;
 /// A batch that another follows ends so.
@@ -37,7 +44,7 @@ impl Part {
     /// A batch that was made at once.
     pub fn new(json: Vec<u8>, marks: Vec<Mark>) -> Self {
         Self {
-            json: json.into(),
+            json: Arc::new(Json::new(json)),
             marks: marks.into(),
         }
     }
@@ -48,12 +55,12 @@ impl Part {
     }
 
     /// The rows of each bucket. `end` is where the last one ends.
-    fn buckets(&self, end: usize) -> impl Iterator<Item = Rows<'_>> {
+    fn buckets(&self, end: usize) -> impl Iterator<Item = Piece<'_>> {
         let ends = self.marks.iter().skip(1).map(|mark| mark.at - 1);
         (self.marks.iter())
             .zip(ends.chain(std::iter::once(end)))
             .filter_map(|(mark, end)| {
-                Some(Rows {
+                Some(Piece {
                     bucket: mark.bucket,
                     rows: mark.rows,
                     json: self.json.get(mark.at..end)?,
@@ -62,8 +69,8 @@ impl Part {
     }
 }
 
-/// The rows of a bucket.
-struct Rows<'b> {
+/// The rows of a bucket, or some of them.
+struct Piece<'b> {
     bucket: Timestamp,
     rows: u64,
     json: &'b [u8],
@@ -99,7 +106,7 @@ impl Writer<'_> {
         }
     }
 
-    fn add(&mut self, rows: &Rows<'_>) {
+    fn add(&mut self, rows: &Piece<'_>) {
         if self.json.len() >= FULL {
             self.flush();
         }
@@ -175,7 +182,7 @@ pub fn spliced(
                 None => return None,
             },
         };
-        let is_here = |rows: &Rows<'_>| next.is_none_or(|next| comes_before(rows.bucket, next));
+        let is_here = |rows: &Piece<'_>| next.is_none_or(|next| comes_before(rows.bucket, next));
         let is_last = parts.peek().is_none();
         let is_touched = part.marks.iter().any(|mark| touched.contains(&mark.bucket));
         if !is_last && !is_touched && !others.peek().is_some_and(is_here) {
@@ -213,8 +220,8 @@ pub fn spliced(
 
 fn add_before<'b>(
     writer: &mut Writer<'_>,
-    others: &mut Peekable<impl Iterator<Item = Rows<'b>>>,
-    here: impl Fn(&Rows<'_>) -> bool,
+    others: &mut Peekable<impl Iterator<Item = Piece<'b>>>,
+    here: impl Fn(&Piece<'_>) -> bool,
 ) {
     while let Some(rows) = others.next_if(&here) {
         writer.add(&rows);

@@ -12,7 +12,6 @@ use serde_json::Value as Wire;
 use tokio::sync::mpsc;
 
 use super::arguments::{arguments, sql_text};
-use super::batch::Batch;
 use super::catalog;
 use super::config::Config;
 use super::examples::Examples;
@@ -246,9 +245,10 @@ impl Engine {
         let running = run.execute(Arc::clone(self), out);
         let reading = async {
             let mut all = Vec::new();
-            while let Some(Batch { json, last }) = batches.recv().await {
+            while let Some(batch) = batches.recv().await {
+                let last = batch.last;
                 all.push(
-                    serde_json::from_slice(&json)
+                    serde_json::from_slice(&batch.into_json())
                         .map_err(|e| Error::Internal(e.to_string().into()))?,
                 );
                 if last {

@@ -36,10 +36,7 @@ impl Slices {
         let end = frame.end(1, &floor);
         // As an EXPLAIN of the server's comes: one row of one column, a list of one document.
         let json = json!({ "columns": ["plan"], "rows": [[document]], "end": end });
-        Ok(Batch {
-            json: json.to_string().into_bytes_ascii(),
-            last: true,
-        })
+        Ok(Batch::new(json.to_string().into_bytes_ascii(), true))
     }
 
     async fn document(
