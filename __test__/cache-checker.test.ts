@@ -15,7 +15,20 @@ it(
     await database.admin.query('ALTER TABLE events DISABLE TRIGGER tamma_1_refuse_truncate')
     const run = promisify(execFile)(
       process.execPath,
-      [checker, '--url', database.url, '--reads', String(reads), '--truncates', '--burst', '10', '--quiet', '0.3'],
+      [
+        checker,
+        '--url',
+        database.url,
+        '--reads',
+        String(reads),
+        '--truncates',
+        '--burst',
+        '10',
+        '--quiet',
+        '0.3',
+        '--claimers',
+        '64'
+      ],
       {
         maxBuffer: 64 << 20
       }
@@ -26,6 +39,8 @@ it(
     expect(told.reads).toBeGreaterThanOrEqual(reads)
     expect(told.compared).toBeGreaterThan(reads / 4)
     expect(told.followed).toBeGreaterThan(0)
+    expect(told.claimed).toBeGreaterThan(0)
+    expect(told.conflicts).toBeGreaterThan(0)
     for (const way of ['strict memory', 'strict delta', 'strict miss', 'bounded memory', 'session delta'])
       expect(told.outcomes[way], way).toBeGreaterThan(0)
     await database.drop()

@@ -2,13 +2,15 @@
 // roll back, hold transactions open, come late, delete, update and truncate, and backends are killed. Every
 // answer is compared with one that plain SQL computes, by `pg`, from the events visible in the answer's own
 // snapshot (that of its token); and the snapshot itself must be as fresh as was promised. Beside them one process
-// asks for what is new since its last answer, and must get every event that stays exactly once.
+// asks for what is new since its last answer, and must get every event that stays exactly once; and others append
+// under conditions, of which none may ever be broken.
 //
 //   node scripts/check-cache.mjs --url postgres://… [--reads 5000] [--readers 2] [--writers 3] [--seed 1] [--crash]
-//     [--burst 40] [--quiet 0.5] [--redis] [--truncates] [--package FOLDER]
+//     [--claimers 64] [--burst 40] [--quiet 0.5] [--redis] [--truncates] [--package FOLDER]
 //
 // The database must be migrated, and its own. `--crash` also kills a backend with SIGKILL now and then, which
-// crash-restarts a server on this machine. `--burst`: so many strict reads one after the other between those that
+// crash-restarts a server on this machine. `--claimers`: so many writers that append under conditions, in four
+// processes. `--burst`: so many strict reads one after the other between those that
 // are bracketed one by one. `--quiet`: the share of the time in which nobody writes, so that what is new is nothing
 // too. `--redis` starts a redis-server that the readers share, and stops and starts it. Prints a summary as JSON;
 // exit code 1 where an answer was wrong.
@@ -18,6 +20,7 @@ import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { claim } from './cache-checker/claimer.mjs'
 import { generator, opened } from './cache-checker/common.mjs'
 import { follow } from './cache-checker/follower.mjs'
 import { read } from './cache-checker/reader.mjs'
@@ -54,7 +57,7 @@ async function flicker(port, random, ended) {
 
 async function main(options) {
   const started = performance.now()
-  const { url, reads, readers, writers, seed, crash, truncates, burst, quiet } = options
+  const { url, reads, readers, writers, claimers, seed, crash, truncates, burst, quiet } = options
   const port = options.redis ? await freePort() : undefined
   const redis = port && `redis://127.0.0.1:${port}/0`
   const child = (role, given) => {
@@ -76,6 +79,13 @@ async function main(options) {
       if (summary) summaries.push(summary)
       else console.error(`reader ${i}: ${progress} reads`)
     })
+    return started
+  })
+  const claims = []
+  const claiming = Array.from({ length: Math.min(claimers, 4) }, (_, i) => {
+    const lanes = Math.ceil((claimers - i) / 4)
+    const started = child('claim', { url, seed: seed + 300 + i, lanes, quiet })
+    started.forked.on('message', ({ told }) => claims.push(told))
     return started
   })
   const following = child('follow', { url, seed: seed + 500 })
@@ -108,8 +118,9 @@ async function main(options) {
   })()
   const codes = await Promise.all(reading.map(({ exited }) => exited))
   ended = true
-  for (const { forked } of writing) forked.send('stop')
-  await Promise.all([killer, ...writing.map(({ exited }) => exited)])
+  const others = [...writing, ...claiming]
+  for (const { forked } of others) forked.send('stop')
+  await Promise.all([killer, ...others.map(({ exited }) => exited)])
   following.forked.send('stop')
   const [stops] = await Promise.all([flickering, following.exited])
   const total = {
@@ -120,6 +131,8 @@ async function main(options) {
     skipped: 0,
     unavailable: 0,
     outcomes: {},
+    claimed: claims.reduce((sum, { claimed }) => sum + claimed, 0),
+    conflicts: claims.reduce((sum, { conflicts }) => sum + conflicts, 0),
     followed: followed?.events,
     redisStops: stops,
     failures: followed?.failures ?? [{ what: 'the one that asks for what is new ended without a word' }]
@@ -129,13 +142,15 @@ async function main(options) {
     for (const [key, n] of Object.entries(summary.outcomes)) total.outcomes[key] = (total.outcomes[key] ?? 0) + n
     total.failures.push(...summary.failures)
   }
+  for (const { failures } of claims) total.failures.push(...failures)
+  if (claims.length < claiming.length) total.failures.push({ what: 'a writer under conditions ended without a word' })
   if (summaries.length < readers) total.failures.push({ what: `a reader ended without a word: ${codes}` })
   return total
 }
 
 if (process.send !== undefined && process.argv[2]?.startsWith('{')) {
   const { role, ...given } = JSON.parse(process.argv[2])
-  await { read, write, follow }[role](given)
+  await { read, write, claim, follow }[role](given)
   process.disconnect()
 } else {
   const { values } = parseArgs({
@@ -144,6 +159,7 @@ if (process.send !== undefined && process.argv[2]?.startsWith('{')) {
       reads: { type: 'string', default: '5000' },
       readers: { type: 'string', default: '2' },
       writers: { type: 'string', default: '3' },
+      claimers: { type: 'string', default: '0' },
       seed: { type: 'string', default: String(Date.now() % 1e6) },
       burst: { type: 'string', default: '0' },
       quiet: { type: 'string', default: '0' },
@@ -154,7 +170,7 @@ if (process.send !== undefined && process.argv[2]?.startsWith('{')) {
     }
   })
   const numbers = Object.fromEntries(
-    ['reads', 'readers', 'writers', 'seed', 'burst', 'quiet'].map(key => [key, Number(values[key])])
+    ['reads', 'readers', 'writers', 'claimers', 'seed', 'burst', 'quiet'].map(key => [key, Number(values[key])])
   )
   const total = await main({ ...values, ...numbers })
   console.log(JSON.stringify(total, null, 2))

@@ -24,12 +24,15 @@ const windows = ['cache.test', 'windows that end']
 const alone = ['cache.test', 'one at a time']
 const large = ['cache.test', 'found by the index']
 const groups = ['cache-groups.test', '']
+const spliced = ['cache-splice.test', '']
 const incarnation = ['cache-incarnation.test', '']
 const fallbacks = ['cache-fallbacks.test', '']
 
 const check = 'src/cache/attempt/check.rs'
 const fresh = 'src/cache/fresh.rs'
 const grouped = 'src/cache/grouped.rs'
+const leaders = 'src/cache/splice/leaders.rs'
+const splice = 'src/cache/splice/mod.rs'
 const stamp = 'src/cache/stamp.rs'
 const stampSql = 'src/sql/exact/stamp.rs'
 const news = 'src/sql/exact/news.rs'
@@ -47,6 +50,17 @@ const migration = (from, to) => [
 
 /** The guard: the file, what stands there and what it becomes, in which MUTANT is whether it is on; the tests. */
 const MUTATIONS = {
+  'the last of the first that was not touched': [
+    leaders,
+    [
+      'Some(place) => first.keys.truncate(place + 1)',
+      'Some(place) => { if !MUTANT { first.keys.truncate(place + 1) } }'
+    ],
+    spliced
+  ],
+  'as many of the first as are wanted': [leaders, without('first.keys.len() as u64 > wanted'), spliced],
+  'keys that are equal byte by byte': [splice, ['!new.are_bytewise()', '!MUTANT && !new.are_bytewise()'], spliced],
+  'groups of a window that moved': [grouped, without('!moved && states.is_looked_up_like(&new)'), spliced],
   'points of transactions that were running': [
     news,
     ['!since.running().is_empty()', '!MUTANT && !since.running().is_empty()'],

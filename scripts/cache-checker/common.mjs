@@ -4,6 +4,8 @@ import pg from 'pg'
 
 /** The package: another build of it, such as one in a copy of the repository, where the environment names one. */
 export const { connect } = createRequire(import.meta.url)(process.env.TAMMA_CHECK_PACKAGE ?? '../../index.js')
+/** In milliseconds: writing and quiet take turns. */
+export const PHASE = 4000
 export const TYPES = ['A.ONE.X', 'A.TWO.X', 'B.ONE.X', 'C.RARE.X']
 
 export function generator(seed) {

@@ -1,9 +1,6 @@
 // A process that writes: appends, savepoints, transactions held open, late events, deletes, updates, truncates.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { generator, opened, TYPES } from './common.mjs'
-
-/** In milliseconds: writing and quiet take turns. */
-const PHASE = 4000
+import { generator, opened, PHASE, TYPES } from './common.mjs'
 
 const CHANGE = `SELECT set_config('tamma_events.change_in_transaction', pg_current_xact_id()::text, true)`
 const INSERT = `INSERT INTO events (event_id, event_type, "timestamp", tags, data)
