@@ -151,7 +151,7 @@ impl Writer<'_> {
 
 impl Bucket {
     /// Whether it is cut from local time.
-    const fn is_local(&self) -> bool {
+    pub const fn is_local(&self) -> bool {
         self.zone.is_some() || matches!(self.every, Every::Months(_))
     }
 }

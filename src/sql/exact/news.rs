@@ -75,12 +75,18 @@ impl Writer<'_> {
         self.sql(" >= b.k AND x.").sql(&time).sql(" < b.k + ");
         // No shorter than the bucket, and longer where its zone turns the clock back.
         self.interval(match bucket.every {
+            Every::Micros(length) if !bucket.is_local() => length,
             Every::Micros(length) => length.saturating_add(DAY),
             Every::Months(months) => u64::from(months).saturating_mul(31 * DAY) + DAY,
         });
-        self.sql(" OFFSET 0) AS x WHERE ");
-        starts(self, "x");
-        self.sql(" = b.k)");
+        self.sql(" OFFSET 0) AS x");
+        // Cut by length from points in time, a bucket is what lies between these two.
+        if bucket.is_local() {
+            self.sql(" WHERE ");
+            starts(self, "x");
+            self.sql(" = b.k");
+        }
+        self.sql(")");
     }
 
     /// Whether a row has left the window since.
