@@ -106,7 +106,9 @@ pub async fn price(conn: &mut PgConnection, statement: &Statement) -> Result<Pri
     let below = root["Plans"].as_array().into_iter().flatten();
     let mut below = below.filter(|_| root["Node Type"] == "Limit");
     let outer = below.find(|node| node["Parent Relationship"] == "Outer");
-    let ahead = outer.is_some_and(|node| node["Node Type"] == "Incremental Sort");
+    // Few enough, as on a sample, are sorted at once.
+    let sorts = ["Incremental Sort", "Sort"];
+    let ahead = outer.is_some_and(|node| sorts.iter().any(|sort| node["Node Type"] == *sort));
     let stopped = outer.and_then(|node| {
         Some(Stream {
             startup: without_penalty(number(node, "Startup Cost")?),
