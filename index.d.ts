@@ -473,6 +473,11 @@ export interface ExecuteOptions {
   queryId?: string | undefined
 }
 
+export interface ExplainOptions extends ExecuteOptions {
+  /** Run it, and measure. */
+  analyze?: boolean | undefined
+}
+
 /**
  * Where an answer came from. 'delta': a cached state was brought up to date by reading only newer
  * events.
@@ -612,7 +617,7 @@ export interface IQueryOptimizer {
   /** With `analyze` the query really runs, and the plan has measured times and rows. */
   createExecutionPlan(
     query: EventQuery,
-    options?: { analyze?: boolean; signal?: AbortSignal }
+    options?: ExplainOptions
   ): Promise<QueryExecutionPlan>
   /**
    * The rewritten query with every rule applied, its cost, and indexes that would help it. Those are tried on a sample
@@ -1204,18 +1209,7 @@ export interface QueryBuilder<
    * console.log(String(await events.query().where({ issueIds: ['42'] }).explain()))
    * ```
    */
-  explain(options?: {
-    analyze?: boolean
-    signal?: AbortSignal | undefined
-  }): Promise<QueryExecutionPlan>
-  /**
-   * Writes the rows to a file or a stream, in constant memory.
-   *
-   * @example
-   * ```ts
-   * await events.query().export({ format: 'parquet', to: 'events.parquet', compression: 'zstd' })
-   * ```
-   */
+  explain(options?: ExplainOptions): Promise<QueryExecutionPlan>
   /**
    * Writes the rows to a file or a stream, in bounded memory at any size.
    *

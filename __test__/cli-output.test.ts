@@ -86,6 +86,16 @@ describe('a table', () => {
     expect(sink.text.split('\n')).toHaveLength(5002)
   })
 
+  test('of more rows in one batch than a call takes arguments', async () => {
+    const sink = new Sink()
+    const rows = Array.from({ length: 200_000 }, (_, i) => ({ i }))
+    async function* batches() {
+      yield rows
+    }
+    expect(await writeTable(batches(), { out: sink, style: plain })).toBe(200_000)
+    expect(tableLines(rows)).toHaveLength(200_001)
+  })
+
   test('of nothing is nothing', async () => {
     const sink = new Sink()
     expect(await writeTable(batches([]), { out: sink, style: plain })).toBe(0)

@@ -77,6 +77,9 @@ describe('what they are', () => {
     const error = await failure(client.sql`SELECT (${'s3cret'}::text)::int AS n`.execute(), 'DATABASE_ERROR')
     expect(error.sqlState).toBe('22P02')
     expect(`${error.message} ${error.stack} ${JSON.stringify(error)}`).not.toContain('s3cret')
+    // The server does not escape a value's own quotes.
+    const quoted = await failure(client.sql`SELECT (${'say "s3cret" now'}::text)::int AS n`.execute(), 'DATABASE_ERROR')
+    expect(quoted.message).not.toMatch(/s3cret|say|now/u)
   })
 
   test('a query id names the query in the error', async () => {
@@ -156,41 +159,50 @@ describe('servers that cannot be reached', () => {
   }
   const quick = { pool: { acquireTimeout: 3000 } }
 
-  async function refused(options: ConnectOptions) {
+  async function refused(options: ConnectOptions, retryable = true) {
     const started = performance.now()
     const error = await failure(connect({ ...quick, ...options }), 'CONNECTION_FAILED')
     expect(performance.now() - started).toBeLessThan(3500)
     expect(`${error.message} ${error.stack} ${JSON.stringify(error)} ${String(error.cause)}`).not.toContain(password)
-    expect(error.retryable).toBe(true)
+    expect(error.retryable).toBe(retryable)
     return error
   }
 
   test('the wrong password', async () => {
-    const error = await refused({
-      url: elsewhere(url => {
-        url.password = password
-      })
+    const url = elsewhere(url => {
+      url.password = password
     })
+    const error = await refused({ url }, false)
     expect(error.sqlState).toMatch(/^28/)
   })
 
   test('an unknown user', async () => {
-    const error = await refused({
-      url: elsewhere(url => {
-        ;[url.username, url.password] = ['no_such_user', password]
-      })
+    const url = elsewhere(url => {
+      ;[url.username, url.password] = ['no_such_user', password]
     })
+    const error = await refused({ url }, false)
     expect(error.sqlState).toMatch(/^28/)
   })
 
   test('an unknown database', async () => {
-    const error = await refused({
-      url: elsewhere(url => {
-        url.pathname = '/no_such_database'
-      })
+    const url = elsewhere(url => {
+      url.pathname = '/no_such_database'
     })
+    const error = await refused({ url }, false)
     expect(error.sqlState).toBe('3D000')
     expect(error.message).toContain('no_such_database')
+  })
+
+  test('an empty url is a mistake, not a wish for a server of its own', async () => {
+    expect(await failure(connect({ url: '' }), 'INVALID_QUERY')).toMatchObject({ path: 'url' })
+    const kept = process.env.DATABASE_URL
+    process.env.DATABASE_URL = ''
+    try {
+      expect(await failure(connect(), 'INVALID_QUERY')).toMatchObject({ path: 'url' })
+    } finally {
+      if (kept === undefined) delete process.env.DATABASE_URL
+      else process.env.DATABASE_URL = kept
+    }
   })
 
   test('a port that nobody listens on', async () => {

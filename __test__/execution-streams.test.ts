@@ -183,6 +183,15 @@ describe('left early', () => {
     expect(await other.next()).toEqual({ done: true, value: undefined })
   })
 
+  test('return() after an abort between two rows ends it', async () => {
+    const abort = new AbortController()
+    const stream = client.query().executeStream({ signal: abort.signal })
+    expect((await stream.next()).done).toBe(false)
+    abort.abort()
+    await stream.return()
+    expect(await stream.next()).toEqual({ value: undefined, done: true })
+  })
+
   test('return() does not wait for a row that never comes', async () => {
     const stream = client.sql`SELECT pg_sleep(300)::text AS slept`.executeStream()
     const waiting = [stream.next(), stream.next()]

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { PassThrough } from 'node:stream'
 import { expect, it } from 'vitest'
 import type { ExportOptions } from '../index.js'
+import { TestDatabase } from './support/database'
 import { failure } from './support/errors'
 import { all, COUNT, client, database, file } from './support/exported'
 
@@ -25,6 +26,22 @@ it('tells how far it has come', async () => {
 it('counts as a query, by its id', async () => {
   await all().export({ format: 'csv', to: file('id.csv'), queryId: 'nightly' })
   expect(await client.optimizer.getQueryStats('nightly')).toMatchObject({ status: 'done', rowsReturned: COUNT })
+})
+
+it('of what is new refuses the token of another database', async () => {
+  const other = await TestDatabase.create()
+  try {
+    const { token } = await (await other.connect()).append([{ type: 'X.Y' }])
+    const target = { format: 'ndjson', to: file('since.ndjson') } as const
+    const error = await failure(client.query().since(token).export(target), 'INVALID_QUERY')
+    expect(error.path).toBe('since')
+    const { rows } = await client.query().since(null).export(target)
+    expect(rows).toBe(COUNT)
+    const now = (await all().limit(1).execute()).token
+    expect((await client.query().since(now).export(target)).rows).toBe(0)
+  } finally {
+    await other.drop()
+  }
 })
 
 it('of other tables', async () => {

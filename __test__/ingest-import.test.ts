@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
+import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { DomainEvent, EventsClient, Progress } from '../index.js'
 import { TestDatabase } from './support/database'
@@ -344,6 +345,25 @@ describe('an iterable', () => {
     expect(left).toBeLessThan(30_000)
     // What is left is where a second import begins.
     expect(await client.importEvents(list)).toMatchObject({ imported: 30_000 - left, duplicates: left })
+  })
+
+  it('is left by an abort while another session locks the table', async () => {
+    const holder = new pg.Client({ connectionString: database.url })
+    await holder.connect()
+    try {
+      await holder.query('BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE')
+      const signal = AbortSignal.timeout(200)
+      const error = await failure(
+        client.importEvents(file(lines(events(100)).join('\n')), { signal }),
+        'QUERY_CANCELLED'
+      )
+      expect(error.name).toBe('AbortError')
+    } finally {
+      await holder.query('ROLLBACK')
+      await holder.end()
+    }
+    await database.quiet()
+    expect(await added()).toBe(0)
   })
 
   it('that never answers is left by an abort', async () => {

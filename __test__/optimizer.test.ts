@@ -15,6 +15,38 @@ afterAll(() => database?.drop())
 const rulesOf = async (query: EventQuery) => (await events.optimizer.optimizeQuery(query)).rules
 
 describe('optimizeQuery', () => {
+  test('gives back what callers wrote, whatever their data is called', async () => {
+    const query = {
+      filter: { where: { field: 'data', op: 'contains', value: { selectAs: ['x'] } } }
+    } satisfies EventQuery
+    expect((await events.optimizer.optimizeQuery(query)).query).toEqual(query)
+  })
+
+  test('a joined table without an alias goes by its bare name', async () => {
+    const { admin } = database
+    await admin.query('CREATE TABLE IF NOT EXISTS public.issues (id text PRIMARY KEY, state text)')
+    const query = {
+      filter: {
+        where: {
+          and: [
+            { field: 'issues.state', op: 'eq', value: 'open' },
+            {
+              or: [
+                { field: 'tags.issueId', op: 'eq', value: '7' },
+                { field: 'tags.issueId', op: 'eq', value: '8' }
+              ]
+            }
+          ]
+        }
+      },
+      joins: [{ table: 'public.issues', on: { 'tags.issueId': 'id' } }],
+      limit: 5
+    } satisfies EventQuery
+    const optimized = await events.optimizer.optimizeQuery(query)
+    expect(optimized.rules.length).toBeGreaterThan(0)
+    expect((await events.optimizer.executeQuery(optimized.query)).rows).toEqual([])
+  })
+
   test('gives the rewritten query, which answers as the query that was asked', async () => {
     const query = {
       filter: {

@@ -1,4 +1,5 @@
 // client.snapshot(fn): all queries inside see one state; nothing of it is left behind.
+import { PassThrough } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { EventsClient } from '../index.js'
@@ -29,6 +30,23 @@ const counted = async (at: Pick<EventsClient, 'query'>) => {
 }
 
 describe('one state', () => {
+  it('has one clock, whatever a query looks up and wherever its rows go', async () => {
+    await client.append([{ type: 'CLOCK.STARTED', tags: { issueId: '5' }, data: { n: 1 } }])
+    stored++
+    await database.admin.query('CREATE TABLE IF NOT EXISTS places (id text PRIMARY KEY)')
+    await database.admin.query("INSERT INTO places VALUES ('5') ON CONFLICT DO NOTHING")
+    await client.snapshot(async at => {
+      const recent = at.query().where('type', 'eq', 'CLOCK.STARTED').timeWindow({ last: '2 seconds' })
+      const joined = recent.join('places', { on: { 'tags.issueId': 'id' } })
+      expect((await recent.execute()).rows).toHaveLength(1)
+      await sleep(2200)
+      expect((await recent.execute()).rows).toHaveLength(1)
+      expect((await joined.execute()).rows).toHaveLength(1)
+      const exported = await recent.export({ format: 'ndjson', to: new PassThrough().resume() })
+      expect(exported.rows).toBe(1)
+    })
+  })
+
   it('is what every query inside sees, by whatever way it is answered', async () => {
     const before = stored
     await client.snapshot(async at => {

@@ -66,7 +66,7 @@ function withRedis({ cache = {}, redis }) {
 function embeddedOptions({ url, embedded }) {
   if (url !== undefined && embedded) throw invalid('embedded', 'does not go with url: choose one')
   if (embedded === false) return undefined
-  if (embedded === undefined) return (url ?? process.env.DATABASE_URL) ? undefined : {}
+  if (embedded === undefined) return (url ?? process.env.DATABASE_URL) === undefined ? {} : undefined
   if (embedded === true) return {}
   if (embedded === null || typeof embedded !== 'object') throw invalid('embedded', 'must be true, false or an object')
   const { directory, port, persistent, ...unknown } = embedded
@@ -83,7 +83,9 @@ function embeddedOptions({ url, embedded }) {
 function urlOf({ url, embedded }) {
   const found = url ?? process.env.DATABASE_URL
   if (found === undefined) throw invalid('url', embedded === false ? 'is missing, and embedded is false' : 'is missing')
-  if (typeof found !== 'string') throw invalid('url', 'must be a string')
+  // A variable that was not set, most likely: to start a server of one's own instead would hide that.
+  if (typeof found !== 'string' || found === '')
+    throw invalid('url', url === undefined ? 'is empty in DATABASE_URL' : 'must be a string that is not empty')
   return found
 }
 

@@ -12,7 +12,7 @@ async function explain(call, options) {
   if (signal?.aborted) throw aborted(signal.reason, rest.queryId)
   if (!signal) return asPlan(unwrap(await call.native.explain(call.text, nativeOptions(rest))))
   const queryId = rest.queryId ?? randomUUID()
-  // The id may have ended, or not have begun: then there is nothing to cancel.
+  // The id may have ended: then there is nothing to cancel.
   const abort = onAbort(signal, () => void call.native.cancel(queryId), queryId)
   try {
     return asPlan(

@@ -148,7 +148,7 @@ async function executeDirectly(call, options) {
 async function executeAbortable(call, options) {
   const stream = call.native.stream(call.text, call.isSql, true, nativeOptions(options))
   const abort = onAbort(options.signal, () => stream.close(), options.queryId)
-  const next = () => Promise.race([stream.next(), abort.fired])
+  const next = () => Promise.race([abort.fired, stream.next()])
   try {
     return await readAll(call, await next(), next)
   } finally {

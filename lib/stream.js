@@ -56,6 +56,7 @@ class RowStream {
   return(value) {
     this.#finish()
     this.#drop()
+    this.#failure = undefined
     for (const { resolve } of this.#waiting.splice(0)) resolve({ value: undefined, done: true })
     return Promise.resolve({ value, done: true })
   }

@@ -186,16 +186,17 @@ function copied(value, above = []) {
 }
 
 /** What JSON has no type for, as the core marks it. */
-function unmarked(key, value) {
+function unmarked(_key, value) {
   if (value === null || typeof value !== 'object') return value
   if (Object.hasOwn(value, '\0t')) return new Date(value['\0t'])
   if (Object.hasOwn(value, '\0n')) return BigInt(value['\0n'])
-  return key === 'selectAs' && Array.isArray(value) ? Object.fromEntries(value) : value
+  return value
 }
 
 /** A query as the core gives it back, as callers write it. */
 function decodeQuery(wired) {
-  return JSON.parse(JSON.stringify(wired), unmarked)
+  const query = JSON.parse(JSON.stringify(wired), unmarked)
+  return Array.isArray(query.selectAs) ? { ...query, selectAs: Object.fromEntries(query.selectAs) } : query
 }
 
 module.exports = { encodeQuery, encodeEvents, decodeQuery, copied, setOwn }

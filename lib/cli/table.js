@@ -29,7 +29,7 @@ async function writeTable(batches, { out, style }) {
   }
   for await (const batch of batches) {
     rows += batch.length
-    waiting.push(...batch)
+    waiting = waiting.concat(batch)
     if (layout || waiting.length >= MEASURED_ROWS) await flush()
   }
   await flush()
@@ -48,7 +48,8 @@ function tableLines(rows, { width = Number.POSITIVE_INFINITY, show = cell } = {}
   return [header(layout), ...rows.map(row => line(layout, row))]
 }
 
-function layoutOf(rows, available, show = cell) {
+function layoutOf(all, available, show = cell) {
+  const rows = all.slice(0, MEASURED_ROWS)
   const names = [...new Set(rows.flatMap(row => Object.keys(row)))]
   const columns = names.map(name => ({
     name,

@@ -4,6 +4,8 @@
 //! The cost of a segment is its squared error, a shift costs 2·σ²·ln n, and a segment has two points
 //! at least. σ is estimated from the differences of neighbours, which shifts hardly touch.
 
+use std::borrow::Cow;
+
 use futures_util::{FutureExt, TryStreamExt, future::BoxFuture};
 use serde_json::{Map, Value as Wire, json};
 use sqlx::{Row, ValueRef, postgres::PgRow, types::BigDecimal};
@@ -25,7 +27,10 @@ const KEYS: [&str; 6] = [
 /// The fewest points of a segment.
 const SHORTEST: usize = 2;
 
-struct Changepoints(Statement);
+struct Changepoints {
+    series: EventQuery,
+    statement: Statement,
+}
 
 /// What answers a question, and how it is to be run.
 pub fn asked(engine: &Engine, members: &Map<String, Wire>) -> Result<(Made, Hints)> {
@@ -33,8 +38,11 @@ pub fn asked(engine: &Engine, members: &Map<String, Wire>) -> Result<(Made, Hint
     let statement = engine.plan(&query, Purpose::Stream)?.statement;
     let hints = query.hints.clone();
     let made = Made {
-        events: query,
-        strategy: Some(Box::new(Changepoints(statement.clone()))),
+        events: query.clone(),
+        strategy: Some(Box::new(Changepoints {
+            series: query,
+            statement: statement.clone(),
+        })),
         statement,
     };
     Ok((made, hints))
@@ -92,12 +100,19 @@ fn in_the_singular(error: Error) -> Error {
 impl Strategy for Changepoints {
     fn attempt<'a>(&'a self, frame: &'a Frame<'a>) -> BoxFuture<'a, Result<Batch>> {
         async move {
-            let values = arguments(&self.0.binds)?;
+            let statement = match frame.clock() {
+                None => Cow::Borrowed(&self.statement),
+                clock => {
+                    let planned = (frame.engine).plan_at(&self.series, Purpose::Stream, clock)?;
+                    Cow::Owned(planned.statement)
+                }
+            };
+            let values = arguments(&statement.binds)?;
             let mut lease = frame.lease().await?;
             let mut points = Vec::new();
             let read = async {
                 let driver = &mut lease.connection().driver;
-                let mut rows = sqlx::query_with(sql_text(&self.0.sql), values).fetch(driver);
+                let mut rows = sqlx::query_with(sql_text(&statement.sql), values).fetch(driver);
                 while let Some(row) = rows.try_next().await? {
                     points.extend(point(&row).map_err(Stop::Ours)?);
                 }

@@ -152,12 +152,16 @@ impl NativeClient {
                 analyze: options.analyze,
                 run: options.run(),
             };
-            if let Some(plan) = matching::explain(&engine, &cache, &query, &options).await? {
-                return Ok(plan);
-            }
-            let mut told = engine.explain(&query, options).await?;
-            cache.explain(&engine, &query, &mut told).await?;
-            Ok(told)
+            let (id, timeout) = (options.run.query_id.clone(), options.run.timeout);
+            let told = async {
+                if let Some(plan) = matching::explain(&engine, &cache, &query, &options).await? {
+                    return Ok(plan);
+                }
+                let mut told = engine.explain(&query, options).await?;
+                cache.explain(&engine, &query, &mut told).await?;
+                Ok(told)
+            };
+            engine.prepared(id, timeout, told).await
         })
     }
 
@@ -207,7 +211,7 @@ impl NativeClient {
     pub fn cancel(&self, env: Env, query_id: String) -> Result<Made> {
         let engine = Arc::clone(&self.engine);
         promised(&self.port, env, async move {
-            engine.registry.cancel(&query_id).await.map(|()| json!({}))
+            engine.cancel(&query_id).await.map(|()| json!({}))
         })
     }
 

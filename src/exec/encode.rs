@@ -9,7 +9,7 @@ use uuid::{Uuid, fmt::Hyphenated};
 use super::ascii::{ascii, text};
 use super::config::BigintMode;
 use super::number::{computed, float, integer, json_scalar, numeric};
-use crate::model::{Error, Result, time::Timestamp};
+use crate::model::{Error, Result, time, time::Timestamp};
 use crate::sql::Statement;
 
 /// How the values of a column are written.
@@ -211,9 +211,7 @@ fn date(out: &mut Vec<u8>, days: i32) {
     if days == i32::MAX || days == i32::MIN {
         return text(out, if days > 0 { b"infinity" } else { b"-infinity" });
     }
-    let mut full = Vec::with_capacity(27);
-    Timestamp::from_postgres(i64::from(days) * 86_400_000_000).write(&mut full);
     out.push(b'"');
-    out.extend(full.iter().take_while(|b| **b != b'T'));
+    time::write_date(out, i64::from(days) + time::POSTGRES_EPOCH_DAY);
     out.push(b'"');
 }

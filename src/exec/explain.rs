@@ -235,6 +235,7 @@ impl Engine {
             run.timeout =
                 super::interrupt::time_allowed(Some(timeout), &self.config.limits, Mode::Buffered);
         }
+        run.regex = EventQuery::regex_path(&asked.wire);
         let query_id = run.ticket.id().to_owned();
         if asked.optimized.plan.is_empty() {
             return Ok(Planning {
@@ -313,38 +314,13 @@ fn cost_json(plan: &explain::Plan, (time, confidence): (Option<f64>, Confidence)
     })
 }
 
-/// The document that EXPLAIN answered with; an error of the run is passed on.
+/// The document that EXPLAIN answered with.
 ///
 /// # Errors
-/// That of the run.
+/// INTERNAL where there is none.
 pub fn document(batches: &[Wire]) -> Result<&Wire> {
-    let first = batches
-        .first()
-        .ok_or_else(|| Error::Internal("EXPLAIN gave no answer".into()))?;
-    if let Some(error) = first.get("error") {
-        let text = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
-        return Err(match error["code"].as_str() {
-            Some("INDEX_HINT_NOT_HONOURED") => Error::IndexHint {
-                path: text("path"),
-                message: text("message"),
-            },
-            Some("UNKNOWN_INDEX") => Error::UnknownIndex {
-                path: text("path"),
-                message: text("message"),
-            },
-            Some("CONNECTION_FAILED") => Error::Connection {
-                message: text("message"),
-                sql_state: None,
-            },
-            Some("CLOSED") => Error::Closed,
-            Some("QUERY_CANCELLED") => Error::Cancelled,
-            _ => Error::Database {
-                sql_state: text("sqlState"),
-                message: text("message"),
-            },
-        });
-    }
+    let first = batches.first();
     first
-        .pointer("/rows/0/0")
+        .and_then(|first| first.pointer("/rows/0/0"))
         .ok_or_else(|| Error::Internal("EXPLAIN gave no plan".into()))
 }

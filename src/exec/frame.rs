@@ -25,7 +25,7 @@ use super::registry::Ticket;
 use super::request::Mode;
 use super::snapshot::Exported;
 use super::stop::Stop;
-use crate::model::{Error, Result};
+use crate::model::{Error, Result, time::Timestamp};
 use crate::query::Priority;
 use crate::sql::Statement;
 
@@ -257,6 +257,11 @@ impl Frame<'_> {
             connection.begin_adopting(&held.name, false).await?;
         }
         Ok(connection.forget_statements().await?)
+    }
+
+    /// What windows end at, where that is not the server's clock: one snapshot has one.
+    pub fn clock(&self) -> Option<Timestamp> {
+        self.snapshot.as_ref().map(|held| held.clock)
     }
 
     /// Whether the reader has had a batch: then there is no second attempt.

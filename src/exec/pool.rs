@@ -84,20 +84,26 @@ impl Pool {
     /// # Errors
     /// As [`Pool::acquire`].
     pub async fn acquire_in(self: &Arc<Self>, repeatable: bool) -> Result<Lease> {
-        // The ordinary case: a place and a connection are there, and no timer is needed.
+        // The ordinary case: a place and a connection are there, and neither is waited for.
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned()
             && let Some(connection) = self.pop(repeatable)
         {
-            return self.lease(connection, permit, repeatable).await;
+            return (self.in_time(self.lease(connection, permit, repeatable))).await;
         }
+        self.in_time(self.acquire_slowly(repeatable)).await
+    }
+
+    /// What waits no longer than `acquireTimeout`: a server that is cut off does not even refuse.
+    async fn in_time<T>(&self, acquiring: impl Future<Output = Result<T>>) -> Result<T> {
         let wait = self.config.acquire_timeout;
-        tokio::time::timeout(wait, self.acquire_slowly(repeatable))
-            .await
-            .unwrap_or_else(|_| {
-                Err(Error::PoolTimeout(
-                    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-                ))
-            })
+        let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        (tokio::time::timeout(wait, acquiring).await)
+            .unwrap_or_else(|_| Err(Error::PoolTimeout(millis)))
+    }
+
+    /// Whether all that it may have are in use.
+    pub fn is_busy(&self) -> bool {
+        self.permits.available_permits() == 0
     }
 
     /// A connection that nobody uses, or a new one where there may be more.
@@ -119,7 +125,6 @@ impl Pool {
     /// # Errors
     /// As [`Pool::acquire`].
     pub async fn open_beside(&self) -> Result<(Connection, OwnedSemaphorePermit)> {
-        let wait = self.config.acquire_timeout;
         let opening = async {
             let permit =
                 (Arc::clone(&self.beside).acquire_owned().await).map_err(|_| Error::Closed)?;
@@ -129,13 +134,7 @@ impl Pool {
             self.note_snapshot(&connection.snapshot);
             Ok((connection, permit))
         };
-        tokio::time::timeout(wait, opening)
-            .await
-            .unwrap_or_else(|_| {
-                Err(Error::PoolTimeout(
-                    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-                ))
-            })
+        self.in_time(opening).await
     }
 
     /// A connection that answered just now: for statements that must not be sent twice.
@@ -147,15 +146,20 @@ impl Pool {
             let mut lease = self.acquire().await?;
             let connection = lease.connection();
             // Writes have no limit of a query's: setting it to none is a sign of life as well.
-            let alive = if connection.backstop > 0 {
-                connection.set_backstop(0).await.is_ok()
-            } else {
-                connection.idle_since.elapsed() < FRESH || connection.driver.ping().await.is_ok()
+            let alive = async {
+                Ok(if connection.backstop > 0 {
+                    connection.set_backstop(0).await.is_ok()
+                } else {
+                    connection.idle_since.elapsed() < FRESH
+                        || connection.driver.ping().await.is_ok()
+                })
             };
+            let alive = self.in_time(alive).await.unwrap_or(false);
             if alive {
                 return Ok(lease);
             }
             // The server went away while it was idle, and so for all others that are.
+            lease.discard();
             self.forget_idle();
         }
     }

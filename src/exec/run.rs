@@ -63,6 +63,23 @@ const PAUSE: Duration = Duration::from_millis(40);
 impl Run {
     /// Runs to the end. The last batch, or the error, is always the last thing sent.
     pub async fn execute(self, engine: Arc<Engine>, out: mpsc::Sender<Batch>) {
+        let id: Arc<str> = self.ticket.id().into();
+        let batch = match self.answered(&engine, &out).await {
+            Some(Ok(batch)) => batch,
+            Some(Err(error)) => Batch::error(&error, Some(&id)),
+            None => return,
+        };
+        // Whoever wanted it may be gone.
+        let _ = out.send(batch).await;
+    }
+
+    /// Runs to the end, sends all batches but the last, and gives that; nothing where no one is left to
+    /// tell. The id is free again then, unless a statement is being stopped.
+    pub async fn answered(
+        self,
+        engine: &Arc<Engine>,
+        out: &mpsc::Sender<Batch>,
+    ) -> Option<Result<Batch>> {
         let ticket = Arc::new(self.ticket);
         let watch = Watch {
             ticket: Arc::clone(&ticket),
@@ -70,7 +87,7 @@ impl Run {
             out: out.clone(),
         };
         let frame = Frame {
-            engine: &engine,
+            engine,
             mode: self.mode,
             started: self.started,
             priority: self.priority,
@@ -81,29 +98,27 @@ impl Run {
             told: Mutex::default(),
             keeps: false,
             lent: Mutex::default(),
-            out: &out,
+            out,
             sent: AtomicBool::new(false),
         };
-        let batch = match attempts(&frame, &self.source, self.timeout).await {
+        match attempts(&frame, &self.source, self.timeout).await {
             Ending::Done(batch) => {
                 engine.observe(&ticket, None, Status::Done);
-                batch
+                Some(Ok(batch))
             }
             Ending::Failed(error) => {
                 let error = match self.source {
                     Source::Single(Single::User(_)) => error,
                     _ => engine.explained(blame_regex(error, self.regex)),
                 };
-                let batch = Batch::error(&error, Some(ticket.id()));
                 engine.observe(&ticket, Some(&error), Status::of(&error));
-                batch
+                Some(Err(error))
             }
-            Ending::Abandoned => return engine.observe(&ticket, None, Status::Cancelled),
-        };
-        // The id is free again before the caller hears of the end, unless a statement is being stopped.
-        drop(ticket);
-        // Whoever wanted it may be gone.
-        let _ = out.send(batch).await;
+            Ending::Abandoned => {
+                engine.observe(&ticket, None, Status::Cancelled);
+                None
+            }
+        }
     }
 }
 
@@ -141,10 +156,15 @@ async fn attempts(frame: &Frame<'_>, source: &Source, timeout: Option<Duration>)
         match outcome {
             Ok(batch) => return Ending::Done(batch),
             // The server had gone away before it sent a row: the statement can be sent again.
-            Err(Error::Connection { .. }) if !frame.has_sent() && attempt < ATTEMPTS => {
+            Err(error @ Error::Connection { .. })
+                if error.retryable() && !frame.has_sent() && attempt < ATTEMPTS =>
+            {
                 frame.engine.pool.forget_idle();
-                pause(attempt).await;
-                attempt += 1;
+                tokio::select! {
+                    biased;
+                    interrupt = &mut interrupted => return ended(interrupt),
+                    () = pause(attempt) => attempt += 1,
+                }
             }
             // What it came upon may be no more than that it was to end.
             Err(_) if frame.watch.is_over() => return ended(interrupted.await),

@@ -1,13 +1,10 @@
 //! What statements have in common that differ only in their values: their text and its fingerprint.
 
-use std::{
-    collections::HashMap,
-    mem,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::halves::Halves;
 use super::normal;
 
 /// A statement without its values.
@@ -50,15 +47,13 @@ impl Shape {
     }
 }
 
-/// Shapes by the text that was sent, so that a repeated statement costs one hash. The newer half
-/// becomes the older when it is full, and what is still asked for moves over.
-#[derive(Default)]
-pub struct Shapes(Mutex<Halves>);
+/// Shapes by the text that was sent, so that a repeated statement costs one hash.
+pub struct Shapes(Mutex<Halves<u64, Shape>>);
 
-#[derive(Default)]
-struct Halves {
-    newer: HashMap<u64, Arc<Shape>>,
-    older: HashMap<u64, Arc<Shape>>,
+impl Default for Shapes {
+    fn default() -> Self {
+        Self(Mutex::new(Halves::new(KEPT)))
+    }
 }
 
 impl Shapes {
@@ -66,36 +61,16 @@ impl Shapes {
     /// on the text.
     pub fn of(&self, sql: &str, make: impl FnOnce() -> Shape) -> Arc<Shape> {
         let key = xxh3_64(sql.as_bytes());
-        if let Some(known) = self.known(key) {
+        if let Some(known) = self.lock().get(key) {
             return known;
         }
         let new = Arc::new(make());
-        self.keep(key, &new);
+        self.lock().keep(key, Arc::clone(&new));
         new
     }
 
-    fn known(&self, key: u64) -> Option<Arc<Shape>> {
-        let mut halves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = halves.newer.get(&key) {
-            return Some(Arc::clone(found));
-        }
-        let found = halves.older.remove(&key)?;
-        halves.keep(key, &found);
-        Some(found)
-    }
-
-    fn keep(&self, key: u64, shape: &Arc<Shape>) {
-        let mut halves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        halves.keep(key, shape);
-    }
-}
-
-impl Halves {
-    fn keep(&mut self, key: u64, shape: &Arc<Shape>) {
-        if self.newer.len() >= KEPT {
-            self.older = mem::take(&mut self.newer);
-        }
-        self.newer.insert(key, Arc::clone(shape));
+    fn lock(&self) -> MutexGuard<'_, Halves<u64, Shape>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -114,7 +89,7 @@ mod tests {
             assert_eq!(again.fingerprint, first.fingerprint);
         }
         let halves = shapes.0.lock().unwrap();
-        assert!(halves.newer.len() + halves.older.len() <= 2 * KEPT);
+        assert!(halves.len() <= 2 * KEPT);
     }
 
     #[test]

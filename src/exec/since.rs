@@ -54,7 +54,11 @@ impl CatchUp {
         frame.produce(connection, &statement, floor).await
     }
 
-    async fn compile(
+    /// The statement, of what the connection shows now.
+    ///
+    /// # Errors
+    /// As [`Engine::caught_up`].
+    pub async fn compile(
         &self,
         engine: &Arc<Engine>,
         connection: &mut Connection,

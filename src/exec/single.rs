@@ -84,7 +84,7 @@ async fn of_tables(
     let engine = frame.engine;
     let catalog = engine.learn(&mut connection.driver, &of.tables).await?;
     let planned = EventQuery::parse(&of.query, &catalog).and_then(|query| {
-        let planned = engine.plan(&query, of.purpose)?;
+        let planned = engine.plan_at(&query, of.purpose, frame.clock())?;
         let shape = engine.shape_of(&planned.statement, &query);
         engine.offer(&shape, &planned);
         let fingerprint = shape.fingerprint;

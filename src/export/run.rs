@@ -18,8 +18,8 @@ use super::file::Writing;
 use super::options::{Format, Options};
 use super::text::Text;
 use crate::exec::{
-    Batch, Connection, Engine, Frame, IntoAscii, Mode, OfTables, Run, RunOptions, Shape, Stop,
-    Strategy, arguments, sql_text,
+    Batch, CatchUp, Connection, Engine, Frame, IntoAscii, Mode, OfTables, Planned, Run, RunOptions,
+    Shape, Stop, Strategy, arguments, sql_text,
 };
 use crate::model::Result;
 use crate::query::{EventQuery, Hints};
@@ -34,6 +34,8 @@ const PROGRESS: Duration = Duration::from_millis(100);
 pub enum Rows {
     /// A statement.
     Of(Box<Statement>),
+    /// A query with `since`, which is compiled for what there is when it runs.
+    New(Box<CatchUp>),
     /// A query of other tables, which are looked up first.
     OfTables(Box<OfTables>),
     /// A statement over what is found first.
@@ -93,10 +95,15 @@ pub fn enter_query(
         query_id: options.query_id.or_else(|| query.id.clone()),
         ..options
     };
-    let statement = engine.plan(&query, Purpose::Stream)?.statement;
-    let shape = engine.shape_of(&statement, &query);
-    let rows = if tables.is_empty() {
-        Rows::Of(Box::new(statement))
+    let clock = engine.held(options.snapshot)?.map(|held| held.clock);
+    let planned = engine.plan_at(&query, Purpose::Stream, clock)?;
+    let shape = engine.shape_of(&planned.statement, &query);
+    let rows = if let Some(catch_up) = planned.catch_up
+        && tables.is_empty()
+    {
+        Rows::New(catch_up)
+    } else if tables.is_empty() {
+        Rows::Of(Box::new(planned.statement))
     } else {
         Rows::OfTables(Box::new(OfTables {
             query: wire,
@@ -143,6 +150,10 @@ impl Export {
     ) -> Result<Vec<Column>, Stop> {
         match &self.rows {
             Rows::Of(statement) => self.write_rows(statement, connection, out).await,
+            Rows::New(catch_up) => {
+                let statement = catch_up.compile(out.frame.engine, connection).await?;
+                self.write_rows(&statement, connection, out).await
+            }
             Rows::OfTables(of) => {
                 let statement = of_tables(connection, of, out.frame).await?;
                 self.write_rows(&statement, connection, out).await
@@ -221,8 +232,12 @@ async fn of_tables(
         .learn(&mut connection.driver, &of.tables)
         .await?;
     let planned = EventQuery::parse(&of.query, &catalog)
-        .and_then(|query| frame.engine.plan(&query, of.purpose));
+        .and_then(|query| frame.engine.plan_at(&query, of.purpose, frame.clock()));
     match planned {
+        Ok(Planned {
+            catch_up: Some(catch_up),
+            ..
+        }) => catch_up.compile(frame.engine, connection).await,
         Ok(planned) => Ok(planned.statement),
         Err(error) => {
             frame.engine.forget_tables(&of.tables);

@@ -13,7 +13,6 @@ use std::sync::{
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 use tokio::{sync::mpsc, task::JoinHandle};
-use uuid::Uuid;
 
 use super::copy::CopyRows;
 use super::event::{Completeness, Event};
@@ -72,12 +71,13 @@ struct Counts {
 }
 
 impl Importer {
-    /// Begins an import; `max_listed` lines at most are reported one by one.
+    /// Begins an import, whose writing is cancelled by `id`; `max_listed` lines at most are reported one by
+    /// one.
     ///
     /// # Errors
     /// Why there is no connection.
-    pub async fn begin(engine: &Arc<Engine>, max_listed: usize) -> Result<Self> {
-        let ticket = engine.registry.enter(Uuid::now_v7().to_string().into())?;
+    pub async fn begin(engine: &Arc<Engine>, id: Arc<str>, max_listed: usize) -> Result<Self> {
+        let ticket = engine.registry.enter(id)?;
         let lease = engine.pool.acquire_alive().await?;
         let (chunks, received) = mpsc::channel(1);
         let counts = Arc::<Counts>::default();

@@ -313,10 +313,11 @@ impl Error {
     /// Whether the same call can succeed later without a change by the caller.
     pub fn retryable(&self) -> bool {
         match self {
-            Self::TooManyQueries { .. }
-            | Self::PoolTimeout(_)
-            | Self::Connection { .. }
-            | Self::AppendConflict => true,
+            Self::TooManyQueries { .. } | Self::PoolTimeout(_) | Self::AppendConflict => true,
+            // A password that is wrong stays so, and a database that is missing.
+            Self::Connection { sql_state, .. } => !sql_state
+                .as_deref()
+                .is_some_and(|code| code.starts_with("28") || code == "3D000"),
             Self::Migration { retryable, .. } => *retryable,
             // Serialization failure, deadlock, lock not available, shutdown, too many connections.
             Self::Database { sql_state, .. } => {
@@ -336,15 +337,19 @@ pub fn database_message(sql_state: &str, message: &str) -> String {
     if !(sql_state.starts_with("22") || sql_state.starts_with("23")) {
         return message.to_owned();
     }
-    let mut shown = String::with_capacity(message.len());
-    for (i, part) in message.split('"').enumerate() {
-        if i % 2 == 0 {
-            shown.push_str(part);
-        } else {
-            shown.push_str("\"…\"");
-        }
+    match sql_state {
+        // The bytes of these stand in no quotes.
+        "22021" => "invalid byte sequence".to_owned(),
+        "22P05" => "a character that the other encoding lacks".to_owned(),
+        // A value's own quotes are not escaped, so nothing between the first and the last is known to be none of it.
+        _ => match (message.find('"'), message.rfind('"')) {
+            (Some(first), Some(last)) if first < last => {
+                format!("{}\"…\"{}", &message[..first], &message[last + 1..])
+            }
+            (Some(first), _) => format!("{}\"…", &message[..first]),
+            _ => message.to_owned(),
+        },
     }
-    shown
 }
 
 #[cfg(test)]
@@ -356,6 +361,20 @@ mod tests {
         assert_eq!(
             database_message("22P02", "invalid input syntax for type integer: \"s3cret\""),
             "invalid input syntax for type integer: \"…\""
+        );
+        assert_eq!(
+            database_message(
+                "22P02",
+                "invalid input syntax for type integer: \"say \"s3cret\" now\""
+            ),
+            "invalid input syntax for type integer: \"…\""
+        );
+        assert!(
+            !database_message(
+                "22021",
+                "invalid byte sequence for encoding \"UTF8\": 0xe2 0x28"
+            )
+            .contains("e2")
         );
         assert_eq!(
             database_message("42703", "column \"x\" does not exist"),

@@ -10,6 +10,8 @@ use jiff::{
 
 /// Microseconds from 2000-01-01 to 1970-01-01, PostgreSQL's epoch and Unix's.
 pub const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
+/// The same in days.
+pub const POSTGRES_EPOCH_DAY: i64 = POSTGRES_EPOCH / DAY;
 const DAY: i64 = 86_400_000_000;
 /// The first moment that PostgreSQL keeps, by its own count: `MIN_TIMESTAMP` of its timestamp.h.
 const EARLIEST: i64 = -211_813_488_000_000_000;
@@ -88,17 +90,9 @@ impl Timestamp {
             };
             return out.extend_from_slice(text);
         }
-        let (year, month, day) = civil(self.0.div_euclid(DAY));
+        write_date(out, self.0.div_euclid(DAY));
         let within = self.0.rem_euclid(DAY);
-        if (0..=9999).contains(&year) {
-            digits(out, year, 4);
-        } else {
-            out.push(if year < 0 { b'-' } else { b'+' });
-            digits(out, year.abs(), 6);
-        }
         for (mark, value) in [
-            (b'-', month),
-            (b'-', day),
             (b'T', within / 3_600_000_000),
             (b':', within / 60_000_000 % 60),
             (b':', within / 1_000_000 % 60),
@@ -127,10 +121,26 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Appends `value`, not negative, in `width` digits, of which there are at most six.
+/// Appends a day counted from 1970-01-01 as an ISO 8601 date; years of more than four digits have a sign, and
+/// six or seven of them.
+pub fn write_date(out: &mut Vec<u8>, days: i64) {
+    let (year, month, day) = civil(days);
+    if (0..=9999).contains(&year) {
+        digits(out, year, 4);
+    } else {
+        out.push(if year < 0 { b'-' } else { b'+' });
+        digits(out, year.abs(), if year.abs() < 1_000_000 { 6 } else { 7 });
+    }
+    for value in [month, day] {
+        out.push(b'-');
+        digits(out, value, 2);
+    }
+}
+
+/// Appends `value`, not negative, in `width` digits, of which there are at most seven.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // One decimal digit.
 fn digits(out: &mut Vec<u8>, value: i64, width: usize) {
-    let mut text = [b'0'; 6];
+    let mut text = [b'0'; 7];
     let mut rest = value as u32;
     for place in text[..width].iter_mut().rev() {
         *place = b'0' + (rest % 10) as u8;

@@ -169,7 +169,7 @@ async fn work(monitor: Weak<Monitor>, engine: Weak<Engine>) {
             return;
         }
         // A client that asks nothing writes nothing, and sweeps nothing.
-        if !monitor.state().buffer.waits_since(Instant::now()) {
+        if !monitor.state().buffer.waits() {
             continue;
         }
         let due = monitor.log_state(|state| state.upkept.is_none_or(|at| at.elapsed() > UPKEEP));

@@ -8,14 +8,15 @@ use crate::model::{
     value::{JsonType, Value},
 };
 use crate::query::{
-    Aggregate, CompareOp, Condition, EventQuery, Function, Grouping, Leaf, MatchKind, Test,
+    Aggregate, CompareOp, Condition, EventQuery, Function, Grouping, Leaf, MatchKind, Source, Test,
 };
 
 /// Puts what the rules made of `asked` into the query's own JSON; what they left alone stays as the
 /// caller wrote it.
 pub fn rewrite(wire: &mut Wire, asked: &EventQuery, planned: &EventQuery) {
-    // A cursor goes with the filter that it was made under.
-    if asked.after.is_some() {
+    // A cursor goes with the filter that it was made under; and only events have an `id` of which it is
+    // sure that it is there, to say `always` and `never` by.
+    if asked.after.is_some() || asked.from != Source::Events {
         return;
     }
     let aliases = Aliases::of(wire);
@@ -74,8 +75,10 @@ impl Aliases {
     fn of(wire: &Wire) -> Self {
         let joins = wire.get("joins").and_then(Wire::as_array);
         let named = joins.into_iter().flatten().map(|join| {
-            let name = join.get("alias").or_else(|| join.get("table"));
-            name.and_then(Wire::as_str).unwrap_or_default().to_owned()
+            let text = |member| join.get(member).and_then(Wire::as_str);
+            // Without a name of its own it goes by its table's, whatever the schema.
+            let table = || text("table").map(|t| t.rsplit_once('.').map_or(t, |(_, name)| name));
+            text("alias").or_else(table).unwrap_or_default().to_owned()
         });
         Self(named.collect())
     }

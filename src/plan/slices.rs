@@ -50,8 +50,8 @@ pub fn slicing(query: &EventQuery) -> Result<Slicing, &'static str> {
     if query.since.is_some() {
         return Err("since reads little, by an index of its own");
     }
-    if query.since.is_some() || query.matching.is_some() {
-        return Err("what is new since a token, and matches, are not cut");
+    if query.matching.is_some() {
+        return Err("matches are not cut");
     }
     let Some(grouping) = &query.grouping else {
         let order = query.order();

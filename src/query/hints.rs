@@ -160,12 +160,6 @@ fn names(wire: &Wire, path: &Path<'_>) -> Result<Vec<String>> {
     for (i, item) in items.iter().enumerate() {
         let here = path.index(i);
         let name = text(item, &here)?;
-        if name.contains('\0') {
-            return Err(Error::invalid(
-                here,
-                "has U+0000 in it, which no name has in PostgreSQL",
-            ));
-        }
         if !names.iter().any(|known| known == name) {
             names.push(name.to_owned());
         }

@@ -43,7 +43,7 @@ module.exports = {
     await withClient(values, { signal, command: 'query' }, async client => {
       const { optimizer } = client
       if (values.explain) {
-        const plan = await optimizer.createExecutionPlan(query, { signal })
+        const plan = await optimizer.createExecutionPlan(query, { signal, timeout })
         return io.out.line(format === 'json' ? JSON.stringify(plan, null, 2) : plan.toString())
       }
       const answer = new Answer(optimizer, query, { signal, timeout })

@@ -23,6 +23,7 @@ use super::observe::{Observer, Sample, Status};
 use super::pinned::Pins;
 use super::planning::Planning;
 use super::pool::Pool;
+use super::preparing::Preparing;
 use super::registry::{Registry, Ticket};
 use super::replicas::Replicas;
 use super::request::Planned;
@@ -50,6 +51,8 @@ pub struct Engine {
     pub governor: Governor,
     /// Its running queries.
     pub registry: Arc<Registry>,
+    /// Its calls that have no run yet.
+    pub preparing: Preparing,
     /// The snapshots that callers hold.
     pub snapshots: Snapshots,
     /// What runs told of those to come.
@@ -82,6 +85,7 @@ impl Engine {
             replicas: Replicas::new(&config.replicas, config.pool),
             governor: Governor::new(config.limits, config.pool.acquire_timeout),
             registry: Arc::default(),
+            preparing: Preparing::default(),
             snapshots: Snapshots::default(),
             slices: Knowledge::default(),
             planning: Planning::default(),
@@ -239,26 +243,23 @@ impl Engine {
     /// Runs to the end and gives all batches: for statements of the core's own.
     ///
     /// # Errors
-    /// INTERNAL where the run sent nothing.
+    /// Those of the run.
     pub async fn collect(self: &Arc<Self>, run: Run) -> Result<Vec<Wire>> {
-        let (out, mut batches) = mpsc::channel(4);
-        let running = run.execute(Arc::clone(self), out);
+        let (out, mut sent) = mpsc::channel(4);
+        let running = async move { run.answered(self, &out).await };
         let reading = async {
             let mut all = Vec::new();
-            while let Some(batch) = batches.recv().await {
-                let last = batch.last;
-                all.push(
-                    serde_json::from_slice(&batch.into_json())
-                        .map_err(|e| Error::Internal(e.to_string().into()))?,
-                );
-                if last {
-                    break;
-                }
+            while let Some(batch) = sent.recv().await {
+                all.push(batch);
             }
-            Ok(all)
+            all
         };
-        let ((), all) = tokio::join!(running, reading);
-        all
+        let (last, mut all) = tokio::join!(running, reading);
+        // Someone is left to tell: the reader is above.
+        all.push(last.unwrap_or(Err(Error::Cancelled))?);
+        let parsed = |batch: Batch| serde_json::from_slice(&batch.into_json());
+        (all.into_iter().map(parsed).collect::<std::result::Result<_, _>>())
+            .map_err(|e| Error::Internal(e.to_string().into()))
     }
 
     /// Reads the rows of a query and throws them away: the rate that a stream is measured against.

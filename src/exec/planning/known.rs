@@ -7,10 +7,10 @@ use serde_json::Value as Wire;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::super::engine::{Engine, query_wire};
+use super::super::halves::Halves;
 use super::super::request::{Mode, Planned, RunOptions};
 use super::super::run::Run;
 use super::Ready;
-use super::halves::Halves;
 use super::lift::{Lifted, lift};
 use super::template::{Probe, Template};
 use crate::model::Result;

@@ -3,7 +3,6 @@
 
 mod advice;
 mod catalog;
-mod halves;
 mod known;
 mod lift;
 mod template;

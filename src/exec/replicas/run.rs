@@ -1,6 +1,9 @@
 //! A query that replicas are asked for first.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 use futures_util::future::BoxFuture;
 use serde_json::json;
@@ -75,15 +78,19 @@ impl FromReplica {
         if replica.is_away() {
             return Err(Unfit::Reason("is out of reach".to_owned()));
         }
-        let acquired = tokio::time::timeout(PATIENCE, replica.pool.acquire());
+        let was_asked = AtomicBool::new(false);
         let acquired = async {
-            (acquired.await).unwrap_or_else(|_| Err(Error::PoolTimeout(millis(PATIENCE))))
+            was_asked.store(true, Ordering::Relaxed);
+            (tokio::time::timeout(PATIENCE, replica.pool.acquire()).await)
+                .unwrap_or_else(|_| Err(Error::PoolTimeout(millis(PATIENCE))))
         };
         let mut lease = match Box::pin(frame.lease_of(acquired)).await {
             Ok(lease) => lease,
             // What the client itself has too little of: the primary's turn comes no sooner.
-            Err(error @ (Error::Closed | Error::TooManyQueries { .. })) => {
-                return Err(Unfit::Error(error));
+            Err(error) if !was_asked.load(Ordering::Relaxed) => return Err(Unfit::Error(error)),
+            Err(Error::Closed) => return Err(Unfit::Error(Error::Closed)),
+            Err(Error::PoolTimeout(_)) if replica.pool.is_busy() => {
+                return Err(Unfit::Reason("has no connection free".to_owned()));
             }
             Err(_) => {
                 replica.note(true);

@@ -104,8 +104,11 @@ fn narrowed(arms: Vec<Condition>) -> Vec<Condition> {
     };
     let (field, mut values) = (field.clone(), values.to_vec());
     let mut out = Vec::with_capacity(arms.len());
+    // Another arm may list the same field, of values that could not be decided.
+    let mut kept = 0;
     for (i, arm) in arms.into_iter().enumerate() {
         if i == place {
+            kept = out.len();
             out.push(arm);
         } else if let Condition::Leaf(leaf) = &arm
             && decidable(&arm, &field, &values)
@@ -115,13 +118,7 @@ fn narrowed(arms: Vec<Condition>) -> Vec<Condition> {
             out.push(arm);
         }
     }
-    let list = list(&field, values);
-    if let Some(kept) = out
-        .iter_mut()
-        .find(|arm| listed(arm).is_some_and(|(f, _)| *f == field))
-    {
-        *kept = list;
-    }
+    out[kept] = list(&field, values);
     out
 }
 
@@ -161,6 +158,20 @@ mod tests {
             ] } } }),
             r#"filter type in ["A.X", "B.X", "A.Y"] and type starts with "A." and type <> "A.Y""#,
             r#"filter type = "A.X""#,
+        );
+    }
+
+    #[test]
+    fn a_list_is_narrowed_where_it_stands() {
+        golden(
+            &OneList,
+            &json!({ "filter": { "where": { "and": [
+                { "field": "data.x", "op": "eq", "value": { "a": 1 } },
+                { "field": "data.x", "op": "in", "value": [{ "b": 1 }, 5] },
+                { "field": "data.x", "op": "ne", "value": { "b": 1 } }
+            ] } } }),
+            r#"filter data.x = {"a":1} and data.x in [{"b":1}, 5] and data.x <> {"b":1}"#,
+            "",
         );
     }
 

@@ -39,6 +39,12 @@ impl<K: Hash + Eq + Copy, V> Halves<K, V> {
         self.newer.insert(key, value);
     }
 
+    /// How many there are.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.newer.len() + self.older.len()
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.newer.clear();
