@@ -171,7 +171,7 @@ mod tests {
                 { "field": "data.x", "op": "ne", "value": { "b": 1 } }
             ] } } }),
             r#"filter data.x = {"a":1} and data.x in [{"b":1}, 5] and data.x <> {"b":1}"#,
-            "",
+            r#"filter data.x = {"a":1} and data.x = 5"#,
         );
     }
 
