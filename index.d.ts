@@ -615,10 +615,7 @@ export interface QueryStats {
  */
 export interface IQueryOptimizer {
   /** With `analyze` the query really runs, and the plan has measured times and rows. */
-  createExecutionPlan(
-    query: EventQuery,
-    options?: ExplainOptions
-  ): Promise<QueryExecutionPlan>
+  createExecutionPlan(query: EventQuery, options?: ExplainOptions): Promise<QueryExecutionPlan>
   /**
    * The rewritten query with every rule applied, its cost, and indexes that would help it. Those are tried on a sample
    * of the log, which takes a second or so: `recommendations: false` does without.
@@ -1025,7 +1022,8 @@ export interface QueryBuilder<
    */
   timeWindow(window: TimeWindow): this
   /**
-   * Groups by time: adds `bucket`, the bucket's start.
+   * Groups by time: adds `bucket`, the bucket's start, as `date_bin` and `date_trunc` have it: where a zone's
+   * clocks go back over a midnight, its second one.
    *
    * @example
    * ```ts
@@ -2341,7 +2339,8 @@ export interface ConnectOptions {
   limits?: {
     /**
      * Milliseconds for a buffered result before QUERY_TIMEOUT; default 60,000. Also caps what a
-     * query asks for. A stream has no limit of its own unless one is set.
+     * query asks for. A stream has no limit of its own unless one is set: here, for streams too, in its
+     * hints or in its options.
      */
     timeout?: number
     /** Rows of a buffered result before RESULT_TOO_LARGE; default 1,000,000. */
@@ -2375,7 +2374,7 @@ export interface ConnectOptions {
     /** How long logged runs are kept; default 30 days. */
     retention?: Duration
   }
-  /** What the module has to say; never event data or secrets. */
+  /** What the module has to say; never event data or secrets. What it throws is an uncaught exception. */
   onLog?: (record: {
     level: 'error' | 'warn' | 'info' | 'debug' | 'trace'
     target: string

@@ -28,6 +28,16 @@ it('counts as a query, by its id', async () => {
   expect(await client.optimizer.getQueryStats('nightly')).toMatchObject({ status: 'done', rowsReturned: COUNT })
 })
 
+it('of matches and with a forced index are refused, not done otherwise', async () => {
+  const target = { format: 'ndjson', to: file('refused.ndjson') } as const
+  const steps = [{ where: { eventTypes: ['ISSUE.OPENED'] } }]
+  const matches = client.query().sequence({ by: ['tags.issueId'], steps })
+  expect((await failure(matches.export(target), 'UNSUPPORTED')).path).toBe('sequence')
+  const forced = all().hint({ forceIndex: ['events_pkey'] })
+  expect((await failure(forced.export(target), 'UNSUPPORTED')).path).toBe('hints.forceIndex')
+  expect(existsSync(file('refused.ndjson'))).toBe(false)
+})
+
 it('of what is new refuses the token of another database', async () => {
   const other = await TestDatabase.create()
   try {

@@ -108,6 +108,14 @@ pub fn json_scalar(
     {
         return big(out, json, mode, column);
     }
+    // Some 308 digits, with a fraction: `JSON.parse` would make it an infinity.
+    if json.len() > 308
+        && !json.starts_with(b"\"")
+        && std::str::from_utf8(json)
+            .is_ok_and(|text| text.parse::<f64>().is_ok_and(f64::is_infinite))
+    {
+        return Err(Error::BeyondDouble);
+    }
     ascii(out, json);
     Ok(())
 }

@@ -21,8 +21,8 @@ use crate::exec::{
     Batch, CatchUp, Connection, Engine, Frame, IntoAscii, Mode, OfTables, Planned, Run, RunOptions,
     Shape, Stop, Strategy, arguments, sql_text,
 };
-use crate::model::Result;
-use crate::query::{EventQuery, Hints};
+use crate::model::{Error, Result};
+use crate::query::{EventQuery, Hints, matching::Matching};
 use crate::sql::{Purpose, Statement};
 
 /// Bytes of a chunk.
@@ -77,6 +77,31 @@ pub fn enter(
     engine.enter_strategy(strategy, shape, hints, options, Mode::Stream)
 }
 
+/// Refuses what an export would pass over in silence.
+fn refuse_unexported(query: &EventQuery) -> Result<()> {
+    let unsupported = |path: &str, what: &'static str| {
+        Err(Error::Unsupported {
+            path: path.to_owned(),
+            what: what.into(),
+        })
+    };
+    match &query.matching {
+        Some(Matching::Sequence(_)) => unsupported(
+            "sequence",
+            "matches are exported by analytics.exportPipeline, with the sequence as its last stage",
+        ),
+        Some(_) => unsupported(
+            "pattern",
+            "matches are exported by analytics.exportPipeline, with the pattern as its last stage",
+        ),
+        None if !query.hints.force_index.is_empty() => unsupported(
+            "hints.forceIndex",
+            "the use of an index is not proved for exports",
+        ),
+        None => Ok(()),
+    }
+}
+
 /// Checks and compiles a query and enters its export.
 ///
 /// # Errors
@@ -90,6 +115,7 @@ pub fn enter_query(
     let catalog = engine.catalog();
     let tables = EventQuery::tables(&wire, &catalog);
     let query = EventQuery::parse(&wire, &catalog)?;
+    refuse_unexported(&query)?;
     let regex = EventQuery::regex_path(&wire);
     let options = RunOptions {
         query_id: options.query_id.or_else(|| query.id.clone()),

@@ -104,7 +104,10 @@ pub fn whole(wire: &Wire, path: &Path<'_>) -> Result<u64> {
     value.filter(|n| *n <= 1 << 53).ok_or_else(|| {
         Error::invalid(
             path,
-            format!("must be a whole number from 0 to 2^53, not {}", shown(wire)),
+            format!(
+                "must be a whole number from 0 to 2^53{}",
+                instead(wire, "a number")
+            ),
         )
     })
 }
@@ -123,6 +126,14 @@ pub fn field(
         },
         FieldError::Malformed(why) => Error::invalid(path, format!("{name:?} {why}")),
     })
+}
+
+/// The end of `must be …`: what it is instead, in words, where that is not the very type that was asked for.
+pub fn instead(wire: &Wire, wanted: &str) -> String {
+    match shown(wire) {
+        found if found == wanted => String::new(),
+        found => format!(", not {found}"),
+    }
 }
 
 /// A value's type in words, never the value itself.

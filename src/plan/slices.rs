@@ -84,6 +84,11 @@ pub fn slicing(query: &EventQuery) -> Result<Slicing, &'static str> {
         });
     }
     let cut = match (&grouping.bucket, grouping.keys.is_empty()) {
+        (Some(bucket), _) if bucket.zone.is_some() => {
+            return Err(
+                "buckets of a zone, whose clocks may go back over a beginning, are not cut by time",
+            );
+        }
         (Some(_), _) => Cut::Buckets,
         (None, false) => Cut::Groups,
         (None, true) => {

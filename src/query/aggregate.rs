@@ -7,7 +7,7 @@ use crate::model::{
     Error, Result,
     field::{Column, Field, Kind},
     path::Path,
-    wire::{field, known_keys, object, shown, text},
+    wire::{field, instead, known_keys, object, text},
 };
 
 /// What is computed of a group.
@@ -182,7 +182,7 @@ fn share(members: &Map<String, Wire>, path: &Path<'_>) -> Result<Share> {
         Some(share) if (0.0..=1.0).contains(&share) => Ok(Share((share + 0.0).to_bits())),
         _ => Err(Error::invalid(
             here,
-            format!("must be a number from 0 to 1, not {}", shown(wire)),
+            format!("must be a number from 0 to 1{}", instead(wire, "a number")),
         )),
     }
 }

@@ -14,7 +14,7 @@ use crate::model::{
     field::Field,
     path::Path,
     time::Timestamp,
-    wire::{field, known_keys, list, object, shown, text, whole},
+    wire::{field, instead, known_keys, list, object, shown, text, whole},
 };
 
 /// A checked question.
@@ -221,7 +221,7 @@ impl Arguments<'_> {
             share.ok_or_else(|| {
                 Error::invalid(
                     here.index(i),
-                    format!("must be a number from 0 to 1, not {}", shown(item)),
+                    format!("must be a number from 0 to 1{}", instead(item, "a number")),
                 )
             })
         });
@@ -337,7 +337,7 @@ impl OutlierRule {
                 .ok_or_else(|| {
                     Error::invalid(
                         path.key("threshold"),
-                        format!("must be a number from 0 up, not {}", shown(wire)),
+                        format!("must be a number from 0 up{}", instead(wire, "a number")),
                     )
                 })?,
         };

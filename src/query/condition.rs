@@ -8,7 +8,7 @@ use crate::model::{
     field::{Field, FieldError, Kind},
     path::Path,
     value::{Json, Value},
-    wire::{boolean, field, known_keys, list, object, shown, text},
+    wire::{boolean, field, instead, known_keys, list, object, text},
 };
 
 /// What the names in a condition stand for.
@@ -249,7 +249,7 @@ fn between(value: &Wire, field: &Field, path: &Path<'_>) -> Result<Test> {
         )),
         _ => Err(Error::invalid(
             path,
-            format!("must be a list of two values, not {}", shown(value)),
+            format!("must be a list of two values{}", instead(value, "a list")),
         )),
     }
 }

@@ -87,7 +87,8 @@ impl Writer<'_> {
         self.sql(" AS k FROM (")
             .groups(query, grouping)
             .sql(") AS i), ");
-        self.sql("s AS (SELECT ").instant(bucket, &|w| {
+        // A day that a zone's clocks skip begins with the next one.
+        self.sql("s AS (SELECT DISTINCT ").instant(bucket, &|w| {
             w.sql("edge");
         });
         self.sql(" AS c1 FROM ");

@@ -12,6 +12,7 @@ use serde_json::Value as Wire;
 use tokio::sync::mpsc;
 
 use super::arguments::{arguments, sql_text};
+use super::batch::Batch;
 use super::catalog;
 use super::config::Config;
 use super::examples::Examples;
@@ -258,8 +259,10 @@ impl Engine {
         // Someone is left to tell: the reader is above.
         all.push(last.unwrap_or(Err(Error::Cancelled))?);
         let parsed = |batch: Batch| serde_json::from_slice(&batch.into_json());
-        (all.into_iter().map(parsed).collect::<std::result::Result<_, _>>())
-            .map_err(|e| Error::Internal(e.to_string().into()))
+        (all.into_iter()
+            .map(parsed)
+            .collect::<std::result::Result<_, _>>())
+        .map_err(|e| Error::Internal(e.to_string().into()))
     }
 
     /// Reads the rows of a query and throws them away: the rate that a stream is measured against.

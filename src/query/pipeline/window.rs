@@ -7,7 +7,7 @@ use crate::model::{
     Error, Result,
     field::{Column as EventColumn, Field, Kind},
     path::Path,
-    wire::{field, known_keys, list, shown, text, whole},
+    wire::{field, instead, known_keys, list, text, whole},
 };
 use crate::query::{OrderBy, order};
 
@@ -183,7 +183,10 @@ fn alpha(members: &Map<String, Wire>, path: &Path<'_>) -> Result<f64> {
             .ok_or_else(|| {
                 Error::invalid(
                     here,
-                    format!("must be a number from 0.000001 to 1, not {}", shown(wire)),
+                    format!(
+                        "must be a number from 0.000001 to 1{}",
+                        instead(wire, "a number")
+                    ),
                 )
             }),
     }

@@ -58,7 +58,8 @@ impl Writer<'_> {
     /// All events of the buckets that have new ones, as relation `t`: each bucket is read by the index on
     /// the time, so a late event costs no more than its own.
     pub fn touched(&mut self, query: &EventQuery, bucket: &Bucket) {
-        const DAY: u64 = 86_400_000_000;
+        const HOUR: u64 = 3_600_000_000;
+        const DAY: u64 = 24 * HOUR;
         let table = self.table;
         let time = quote_ident(table.columns.of(Column::Timestamp));
         let starts = |w: &mut Self, relation: &'static str| {
@@ -72,7 +73,12 @@ impl Writer<'_> {
         self.row_filter(query);
         self.sql("), t AS (SELECT x.* FROM b CROSS JOIN LATERAL (SELECT * FROM ");
         self.sql(&table.quoted()).sql(" AS x WHERE x.").sql(&time);
-        self.sql(" >= b.k AND x.").sql(&time).sql(" < b.k + ");
+        self.sql(" >= b.k");
+        if bucket.is_local() {
+            // Where the clock goes back over its beginning, a bucket is called by the second one.
+            self.sql(" - ").interval(3 * HOUR);
+        }
+        self.sql(" AND x.").sql(&time).sql(" < b.k + ");
         // No shorter than the bucket, and longer where its zone turns the clock back.
         self.interval(match bucket.every {
             Every::Micros(length) if !bucket.is_local() => length,
