@@ -88,9 +88,15 @@ impl Pool {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned()
             && let Some(connection) = self.pop(repeatable)
         {
-            return (self.in_time(self.lease(connection, permit, repeatable))).await;
+            if connection.repeatable == repeatable {
+                return Ok(Lease::new(connection, Arc::clone(self), permit));
+            }
+            // Boxed: it holds a connection being opened.
+            let lease = Box::pin(self.lease(connection, permit, repeatable));
+            return self.in_time(lease).await;
         }
-        self.in_time(self.acquire_slowly(repeatable)).await
+        self.in_time(Box::pin(self.acquire_slowly(repeatable)))
+            .await
     }
 
     /// What waits no longer than `acquireTimeout`: a server that is cut off does not even refuse.
@@ -134,7 +140,7 @@ impl Pool {
             self.note_snapshot(&connection.snapshot);
             Ok((connection, permit))
         };
-        self.in_time(opening).await
+        self.in_time(Box::pin(opening)).await
     }
 
     /// A connection that answered just now: for statements that must not be sent twice.

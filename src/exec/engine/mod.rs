@@ -247,7 +247,7 @@ impl Engine {
     /// Those of the run.
     pub async fn collect(self: &Arc<Self>, run: Run) -> Result<Vec<Wire>> {
         let (out, mut sent) = mpsc::channel(4);
-        let running = async move { run.answered(self, &out).await };
+        let running = async move { Box::pin(run.answered(self, &out)).await };
         let reading = async {
             let mut all = Vec::new();
             while let Some(batch) = sent.recv().await {
