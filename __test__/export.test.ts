@@ -45,7 +45,7 @@ it('of what is new refuses the token of another database', async () => {
     const target = { format: 'ndjson', to: file('since.ndjson') } as const
     const error = await failure(client.query().since(token).export(target), 'INVALID_QUERY')
     expect(error.path).toBe('since')
-    const { rows } = await client.query().since().export(target)
+    const { rows } = await client.query().since(undefined).export(target)
     expect(rows).toBe(COUNT)
     const now = (await all().limit(1).execute()).token
     expect((await client.query().since(now).export(target)).rows).toBe(0)

@@ -161,7 +161,7 @@ impl NativeClient {
                 cache.explain(&engine, &query, &mut told).await?;
                 Ok(told)
             };
-            engine.prepared(id, timeout, told).await
+            engine.prepared(id, timeout, Box::pin(told)).await
         })
     }
 
