@@ -171,6 +171,25 @@ describe.each(Object.entries(QUERIES))('%s', (name, query) => {
   })
 })
 
+it('the first are looked for among all once too few of those before are left', async () => {
+  const add = (keys: string[]) => events.append(keys.map(key => ({ type: 'FALL.A.X', tags: { key } })))
+  await add(Array.from({ length: 400 }, (_, i) => `f${String(i).padStart(3, '0')}`))
+  const query: EventQuery = {
+    filter: { eventTypes: ['FALL.A.X'] },
+    groupBy: ['tags.key'],
+    aggregates: [{ fn: 'count' }],
+    orderBy: [{ field: 'count', direction: 'asc' }],
+    limit: 5
+  }
+  await cached(query)
+  for (let round = 0; round < 12; round++) {
+    // Whoever is first now falls behind all that were not touched.
+    const { rows } = await direct({ ...query, limit: 65 })
+    await add(rows.map(row => (row as { 'tags.key': string })['tags.key']))
+    expect(await cached(query), `round ${round}`).toMatchObject({ cache: 'delta', rows: (await direct(query)).rows })
+  }
+})
+
 it('what has left a window that ends at the clock is gone', async () => {
   const query: EventQuery = {
     filter: { eventTypes: ['LEFT.A.X'] },
