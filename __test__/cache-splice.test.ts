@@ -191,6 +191,26 @@ it('the first are looked for among all once too few of those before are left', a
   }
 })
 
+it('more groups than can be sent each time', async () => {
+  await database.admin.query(
+    `INSERT INTO events (event_id, event_type, "timestamp", tags)
+     SELECT gen_random_uuid(), 'WIDE.A.X', now(), jsonb_build_object('key', 'w' || k % 120000) FROM generate_series(1, 120500) AS k`
+  )
+  const query: EventQuery = {
+    filter: { eventTypes: ['WIDE.A.X'] },
+    groupBy: ['tags.key'],
+    aggregates: [{ fn: 'count' }],
+    orderBy: [{ field: 'count', direction: 'desc' }],
+    limit: 5
+  }
+  await cached(query)
+  for (let i = 0; i < 3; i++) {
+    await events.append([1, 2, 3].map(n => ({ type: 'WIDE.A.X', tags: { key: `w${9000 * n + i}` } })))
+    await events.append([{ type: 'WIDE.A.X', tags: { key: 'w77777' } }])
+    expect(await cached(query)).toMatchObject({ cache: 'delta', rows: (await direct(query)).rows })
+  }
+})
+
 it('what has left a window that ends at the clock is gone', async () => {
   const query: EventQuery = {
     filter: { eventTypes: ['LEFT.A.X'] },

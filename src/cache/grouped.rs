@@ -13,7 +13,7 @@ use futures_util::TryStreamExt;
 use super::answer::{Answer, Body};
 use super::attempt::{Brought, Cached, Outcome, Verdict, is_believed, is_null, said, unexpected};
 use super::stamp::{Said, Stamp};
-use super::states::{MOST_GROUPS, States};
+use super::states::States;
 use crate::exec::{Connection, Frame, Stop, arguments, sql_text};
 use crate::model::time::Timestamp;
 use crate::query::Grouping;
@@ -94,7 +94,7 @@ impl Cached {
         if states.is_loose() {
             states = (self.compact(frame, connection, grouping, &states)).await?;
         }
-        if states.rows() > MOST_GROUPS {
+        if states.rows() > self.plan.splice.most_groups() {
             return Ok(Verdict::Void);
         }
         let clock = said.stamp.clock;
@@ -129,7 +129,7 @@ impl Cached {
     ) -> Result<Body, Stop> {
         let statement = self.groups_statement(frame, &states.merged(), clock)?;
         let (mut body, _) = self.plain_rows(frame, connection, &statement).await?;
-        body.states = (states.rows() <= MOST_GROUPS).then_some(states);
+        body.states = (states.rows() <= self.plan.splice.most_groups()).then_some(states);
         Ok(body)
     }
 

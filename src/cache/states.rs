@@ -33,8 +33,10 @@ pub struct States {
 
 /// More are added up to one for each group.
 const LOOSE: i32 = 2000;
-/// Above this, groups are not kept: sending them would take as long as reading them anew.
-pub const MOST_GROUPS: i32 = 100_000;
+/// Above this, groups that are all sent each time are not kept: that would take as long as reading them anew.
+pub const MOST_SENT: i32 = 100_000;
+/// Above this, no groups are kept.
+pub const MOST_GROUPS: i32 = 1_000_000;
 
 impl States {
     /// None yet.

@@ -17,7 +17,7 @@ use std::collections::HashSet;
 
 use super::answer::{Answer, Body};
 use super::attempt::Cached;
-use super::states::States;
+use super::states::{MOST_GROUPS, MOST_SENT, States};
 use crate::exec::{Connection, Frame, Stop};
 use crate::model::{
     field::{Field, Output},
@@ -75,6 +75,14 @@ impl Splice {
                 }
             }
             _ => Self::Whole,
+        }
+    }
+
+    /// How many groups are kept.
+    pub const fn most_groups(self) -> i32 {
+        match self {
+            Self::Whole => MOST_SENT,
+            Self::Buckets { .. } | Self::Leaders { .. } => MOST_GROUPS,
         }
     }
 
