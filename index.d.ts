@@ -836,7 +836,7 @@ export interface QueryBuilder<
 
   /**
    * Only these fields. Adds to an earlier select; with groups it may only repeat group fields. An
-   * object gives names; a path with brackets needs one.
+   * object gives names; in a list a path is its own name, brackets included.
    *
    * @example
    * ```ts
