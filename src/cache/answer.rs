@@ -77,14 +77,9 @@ impl Body {
 
     /// The last batch. `end` is ASCII.
     pub fn last(&self, end: &[u8]) -> Batch {
-        let mut json = Vec::with_capacity(end.len() + 16);
-        json.extend_from_slice(b"],\"end\":");
-        json.extend_from_slice(end);
-        json.push(b'}');
         Batch {
-            json,
             rows: Some(Arc::clone(&self.tail.json)),
-            last: true,
+            ..Batch::ended(Vec::with_capacity(end.len() + 16), end)
         }
     }
 }

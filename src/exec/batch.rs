@@ -42,9 +42,14 @@ impl Batch {
     }
 
     /// The last batch: `json` is all of it up to its last row.
-    pub fn last(mut json: Vec<u8>, end: &End<'_>) -> Self {
+    pub fn last(json: Vec<u8>, end: &End<'_>) -> Self {
+        Self::ended(json, &end.to_ascii())
+    }
+
+    /// The same of an end that is text already, in ASCII.
+    pub fn ended(mut json: Vec<u8>, end: &[u8]) -> Self {
         json.extend_from_slice(b"],\"end\":");
-        json.extend_from_slice(&end.to_ascii());
+        json.extend_from_slice(end);
         json.push(b'}');
         Self::new(json, true)
     }

@@ -74,6 +74,7 @@ pub fn adopt(name: &str, alone: bool) -> String {
 
 /// A slice is answered by one process: how many there are is said by the number of slices.
 pub const ONE_PROCESS: &str = "SET LOCAL max_parallel_workers_per_gather = 0";
+
 /// Has so many processes beside the first answer what follows in its transaction, wherever a plan can be
 /// shared: what it costs to hand rows over is left out of the comparison.
 pub fn processes(workers: u32) -> String {
@@ -83,7 +84,7 @@ pub fn processes(workers: u32) -> String {
     )
 }
 
-/// The same, in which all statements see one snapshot.
+/// Begins a transaction in which nothing can be written, and all statements see one snapshot.
 pub const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// What a transaction sees.

@@ -20,6 +20,7 @@ pub struct Preparing(Mutex<HashMap<String, Arc<Notify>>>);
 struct Place<'a> {
     preparing: &'a Preparing,
     id: &'a str,
+    stop: &'a Arc<Notify>,
 }
 
 impl Preparing {
@@ -30,7 +31,11 @@ impl Preparing {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.preparing.lock().remove(self.id);
+        let mut calls = self.preparing.lock();
+        // Another call of the same id may have taken its place.
+        if (calls.get(self.id)).is_some_and(|stop| Arc::ptr_eq(stop, self.stop)) {
+            calls.remove(self.id);
+        }
     }
 }
 
@@ -66,6 +71,7 @@ impl Engine {
         let _place = Place {
             preparing: &self.preparing,
             id: &id,
+            stop: &stop,
         };
         tokio::select! {
             told = call => told,

@@ -243,6 +243,11 @@ impl Ticket {
         self.entry.reason.load(Ordering::Acquire) != 0
     }
 
+    /// The query's id, for whoever outlives the ticket.
+    pub fn shared_id(&self) -> Arc<str> {
+        Arc::clone(&self.id)
+    }
+
     /// The query's id.
     pub fn id(&self) -> &str {
         &self.id

@@ -63,7 +63,7 @@ const PAUSE: Duration = Duration::from_millis(40);
 impl Run {
     /// Runs to the end. The last batch, or the error, is always the last thing sent.
     pub async fn execute(self, engine: Arc<Engine>, out: mpsc::Sender<Batch>) {
-        let id: Arc<str> = self.ticket.id().into();
+        let id = self.ticket.shared_id();
         let batch = match self.answered(&engine, &out).await {
             Some(Ok(batch)) => batch,
             Some(Err(error)) => Batch::error(&error, Some(&id)),

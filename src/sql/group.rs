@@ -88,7 +88,13 @@ impl Writer<'_> {
             .groups(query, grouping)
             .sql(") AS i), ");
         // A day that a zone's clocks skip begins with the next one.
-        self.sql("s AS (SELECT DISTINCT ").instant(bucket, &|w| {
+        let distinct = if bucket.zone.is_some() {
+            "DISTINCT "
+        } else {
+            ""
+        };
+        self.sql("s AS (SELECT ").sql(distinct);
+        self.instant(bucket, &|w| {
             w.sql("edge");
         });
         self.sql(" AS c1 FROM ");

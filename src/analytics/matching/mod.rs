@@ -9,6 +9,7 @@ mod explain;
 mod gathered;
 mod hinted;
 mod kept;
+mod key;
 mod making;
 mod measure;
 mod output;

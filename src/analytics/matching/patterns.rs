@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::answer::{Matches, Texts, key_text};
 use super::gathered::compare;
 use super::kept::{Found as All, TakeUp};
+use super::key::{self, Key};
 use super::output::{events, millis};
 use super::partition::Partition;
 use super::pattern::{Found, Matcher, Reach, Table, Value};
@@ -34,14 +35,6 @@ struct Match {
     micros: i64,
 }
 
-#[derive(Clone, Debug)]
-struct Key {
-    /// As JSON.
-    text: Vec<u8>,
-    /// Its fields, as they compare.
-    fields: Box<[u8]>,
-}
-
 /// Matches, their keys, and what is told of their events.
 #[derive(Debug, Default)]
 pub struct FoundPatterns {
@@ -57,11 +50,7 @@ pub struct FoundPatterns {
 impl FoundPatterns {
     /// Bytes of memory.
     pub fn weight(&self) -> usize {
-        let keys = self
-            .keys
-            .iter()
-            .map(|key| key.text.capacity() + key.fields.len() + 64);
-        keys.sum::<usize>()
+        key::weight(&self.keys)
             + self.matches.capacity() * size_of::<Match>()
             + self.ids.capacity() * size_of::<Uuid>()
             + self.classifiers.capacity()

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::answer::{Matches, Texts, key_text};
 use super::gathered::compare;
 use super::kept::{Found, TakeUp};
+use super::key::{self, Key};
 use super::output::{events, millis, time};
 use super::partition::Partition;
 use super::sequence;
@@ -34,14 +35,6 @@ struct Match {
     until: Option<i64>,
 }
 
-#[derive(Clone, Debug)]
-struct Key {
-    /// As JSON.
-    text: Vec<u8>,
-    /// Its fields, as they compare.
-    fields: Box<[u8]>,
-}
-
 /// Matches, their keys and the ids of their events.
 #[derive(Debug, Default)]
 pub struct FoundSequences {
@@ -53,11 +46,7 @@ pub struct FoundSequences {
 impl FoundSequences {
     /// Bytes of memory.
     pub fn weight(&self) -> usize {
-        let keys = self
-            .keys
-            .iter()
-            .map(|key| key.text.capacity() + key.fields.len() + 64);
-        keys.sum::<usize>()
+        key::weight(&self.keys)
             + self.matches.capacity() * size_of::<Match>()
             + self.ids.capacity() * size_of::<Uuid>()
     }

@@ -9,12 +9,12 @@ use std::{
 use memchr::memmem;
 use serde_json::Value as Wire;
 
-use super::{Brought, Cached, lacks, said};
+use super::{Brought, Cached, asked, lacks};
 use crate::cache::LARGEST_SHARE;
 use crate::cache::answer::Body;
 use crate::cache::splice::Part;
 use crate::cache::stamp::{Refusal, Said};
-use crate::exec::{Answered, Batch, Connection, Frame, Stop, Strategy, arguments, sql_text};
+use crate::exec::{Answered, Batch, Connection, Frame, Stop, Strategy};
 use crate::model::{Error, Result};
 use crate::sql::stamp;
 
@@ -103,14 +103,8 @@ impl Cached {
     ) -> Result<Said, Stop> {
         let snapshot = connection.begin_snapshot().await?;
         frame.engine.pool.note_snapshot(&snapshot);
-        let (sql, binds) = stamp(&self.plan.query, &frame.engine.target(), partitioned);
-        let values = arguments(&binds).map_err(Stop::Refused)?;
-        // Parsed for this once: never outdated, and rarer than what follows it.
-        let row = sqlx::query_with(sql_text(&sql), values)
-            .persistent(false)
-            .fetch_one(&mut connection.driver)
-            .await?;
-        said(&row, 0)
+        let statement = stamp(&self.plan.query, &frame.engine.target(), partitioned);
+        asked(connection, &statement).await
     }
 }
 

@@ -14,7 +14,7 @@ use crate::cache::splice::{Leaders, Mark, Part, RESERVE, Splice};
 use crate::cache::stamp::Said;
 use crate::exec::{Connection, Frame, RowWriter, Stop, arguments, sql_text};
 use crate::model::{Error, time::Timestamp};
-use crate::sql::{Stamped, Statement};
+use crate::sql::{Bind, Stamped, Statement};
 
 /// Longer lists are read anew: sending their ids would take as long.
 const MOST_KEPT: usize = 2000;
@@ -76,6 +76,20 @@ pub fn unexpected(what: &'static str) -> Stop {
 pub fn said(row: &PgRow, column: usize) -> Result<Said, Stop> {
     let text: &str = row.try_get(column)?;
     Said::parse(text).ok_or_else(|| unexpected("a stamp that can't be read"))
+}
+
+/// What a statement of one row says, asked in the transaction that is open. It is parsed for this once:
+/// never outdated, and rarer than what follows it.
+pub async fn asked(
+    connection: &mut Connection,
+    (sql, binds): &(String, Vec<Bind>),
+) -> Result<Said, Stop> {
+    let values = arguments(binds).map_err(Stop::Refused)?;
+    let row = sqlx::query_with(sql_text(sql), values)
+        .persistent(false)
+        .fetch_one(&mut connection.driver)
+        .await?;
+    said(&row, 0)
 }
 
 /// Whether a column of a row is NULL.

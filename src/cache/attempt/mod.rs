@@ -28,7 +28,7 @@ use crate::query::Cursor;
 use crate::sql::Merge as Parts;
 
 pub use check::is_believed;
-pub use gather::{is_null, said, unexpected, write_value};
+pub use gather::{asked, is_null, said, unexpected, write_value};
 
 /// A run that the cache answers.
 pub struct Cached {

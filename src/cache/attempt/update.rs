@@ -6,10 +6,10 @@ use std::{
     time::Instant,
 };
 
-use super::{Brought, Cached, Outcome, is_believed, said};
+use super::{Brought, Cached, Outcome, asked, is_believed};
 use crate::cache::answer::Answer;
 use crate::cache::stamp::{Said, Stamp};
-use crate::exec::{Connection, Frame, Outdated, Stop, Strategy, arguments, sql_text};
+use crate::exec::{Connection, Frame, Outdated, Stop, Strategy};
 use crate::model::Result;
 use crate::sql::{Base, check};
 
@@ -80,13 +80,8 @@ impl Cached {
         connection.plan_once(false).await?;
         let snapshot = connection.begin_snapshot().await?;
         frame.engine.pool.note_snapshot(&snapshot);
-        let (sql, binds) = check(&self.plan.query, &frame.engine.target(), base);
-        let values = arguments(&binds).map_err(Stop::Refused)?;
-        let row = sqlx::query_with(sql_text(&sql), values)
-            .persistent(false)
-            .fetch_one(&mut connection.driver)
-            .await?;
-        said(&row, 0)
+        let statement = check(&self.plan.query, &frame.engine.target(), base);
+        asked(connection, &statement).await
     }
 
     /// Whether all that has changed is that there are new events, and not too many.
